@@ -1,0 +1,294 @@
+"""Attention: softmax, scores, scaled dot-product attention, several heads.
+
+B batch · H heads · Tq queries · Tk keys · D d_model · Dh d_head · Dv width of a value
+A mask is boolean, True = may attend (masks.py).
+
+Papers: Bahdanau et al. 2015 (additive scores); Luong et al. 2015 (dot-product scores);
+Vaswani et al. 2017, "Attention is all you need", equation 1 and section 3.2.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Turn each row of scores into weights that sum to 1 over the keys it may attend to.
+
+    weights = exp(scores) / Σ_keys exp(scores), after −∞ was written where the mask is False.
+
+    Args:
+        scores: (…, Tq, Tk), floating point.
+        mask: boolean, broadcastable to the scores; True = may attend. None = every key.
+
+    Returns:
+        Weights, the shape of `scores`. A row that may attend to nothing gets zeros, never NaN.
+
+    Raises:
+        ValueError: the scores are not floating point, or the mask is not boolean or does not fit.
+    """
+    if not scores.is_floating_point():
+        raise ValueError(f"masked_softmax: scores must be floating point, got dtype {scores.dtype}")
+    if mask is None:
+        return scores.softmax(dim=-1)
+    _check_mask(mask, scores.shape)
+    # A row of −∞ alone would be NaN, forwards and backwards: such a row keeps its scores for now
+    # and loses its weights in the last line.
+    row_sees_a_key = mask.any(dim=-1, keepdim=True)
+    hidden = ~mask & row_sees_a_key
+    weights = scores.masked_fill(hidden, -math.inf).softmax(dim=-1)
+    return weights.masked_fill(~mask, 0.0)
+
+
+def dot_product_scores(q: Tensor, k: Tensor) -> Tensor:
+    """Score every query against every key by their dot product: q kᵀ (Luong et al. 2015, section 3.1).
+
+    Args:
+        q: (…, Tq, Dh).
+        k: (…, Tk, Dh).
+
+    Returns:
+        Scores, (…, Tq, Tk).
+
+    Raises:
+        ValueError: `q` and `k` differ in width or dtype, or are not floating point.
+    """
+    _check_query_and_key(q, k)
+    return q @ k.transpose(-2, -1)  # (…, Tq, Tk)
+
+
+def scaled_dot_product_scores(q: Tensor, k: Tensor) -> Tensor:
+    """Divide the dot products by √Dh, so that their spread does not grow with the width.
+
+    q kᵀ / √Dh (Vaswani et al. 2017, section 3.2.1). Shapes and errors as in `dot_product_scores`.
+    """
+    return dot_product_scores(q, k) / math.sqrt(q.size(-1))
+
+
+def scaled_dot_product_attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mix the values, each query by its own weights: softmax(q kᵀ / √Dh) v.
+
+    The definition form (Vaswani et al. 2017, equation 1): it also returns the weights, for learning
+    and for pictures. `MultiHeadAttention` uses PyTorch's fused form where nobody asks for them.
+
+    Args:
+        q: queries, (…, Tq, Dh).
+        k: keys, (…, Tk, Dh).
+        v: values, (…, Tk, Dv).
+        mask: boolean, broadcastable to (…, Tq, Tk); True = may attend.
+
+    Returns:
+        Output, (…, Tq, Dv), and weights, (…, Tq, Tk). A query that may attend to nothing gets zeros.
+
+    Raises:
+        ValueError: widths, lengths or dtypes that do not fit, or a mask that is not boolean.
+    """
+    _check_value(k, v)
+    weights = masked_softmax(scaled_dot_product_scores(q, k), mask)  # (…, Tq, Tk)
+    return weights @ v, weights  # (…, Tq, Dv)
+
+
+class AdditiveAttention(nn.Module):
+    """Attention whose scores come from a small network: wᵀ tanh(W_q q + W_k k).
+
+    Bahdanau et al. 2015, appendix A.1.2. Queries and keys may differ in width.
+
+    Args:
+        d_query, d_key: widths of a query and of a key.
+        d_hidden: width of the small network.
+        dropout: probability of dropping a weight in training.
+
+    Raises:
+        ValueError: a width below 1, or a dropout outside [0, 1).
+    """
+
+    def __init__(self, *, d_query: int, d_key: int, d_hidden: int, dropout: float = 0.0):
+        super().__init__()
+        if min(d_query, d_key, d_hidden) < 1:
+            raise ValueError(
+                f"AdditiveAttention: widths must be at least 1, got d_query = {d_query}, d_key = {d_key}, "
+                f"d_hidden = {d_hidden}"
+            )
+        _check_dropout(dropout)
+        self.w_q = nn.Linear(d_query, d_hidden, bias=False)
+        self.w_k = nn.Linear(d_key, d_hidden, bias=False)
+        self.w_v = nn.Linear(d_hidden, 1, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """Score every query (…, Tq, d_query) against every key (…, Tk, d_key): (…, Tq, Tk)."""
+        _check_width("AdditiveAttention: q", q, self.w_q.in_features)
+        _check_width("AdditiveAttention: k", k, self.w_k.in_features)
+        pairs = self.w_q(q).unsqueeze(-2) + self.w_k(k).unsqueeze(-3)  # (…, Tq, Tk, d_hidden)
+        return self.w_v(torch.tanh(pairs)).squeeze(-1)  # (…, Tq, Tk)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mix the values (…, Tk, Dv): return output (…, Tq, Dv) and weights (…, Tq, Tk)."""
+        _check_value(k, v)
+        weights = masked_softmax(self.scores(q, k), mask)  # (…, Tq, Tk)
+        return self.dropout(weights) @ v, weights  # (…, Tq, Dv)
+
+
+def split_heads(x: Tensor, n_heads: int) -> Tensor:
+    """Cut every token's vector into `n_heads` pieces: (B, T, D) → (B, H, T, Dh).
+
+    Head h of token t is `x[:, t, h * Dh : (h + 1) * Dh]`.
+
+    Raises:
+        ValueError: `x` is not (B, T, D), or D is no multiple of `n_heads`.
+    """
+    if x.dim() != 3:
+        raise ValueError(f"split_heads: x must be (B, T, D), got shape {tuple(x.shape)}")
+    n_batch, n_tokens, d_model = x.shape
+    _check_heads(d_model, n_heads)
+    return x.view(n_batch, n_tokens, n_heads, d_model // n_heads).transpose(1, 2)  # (B, H, T, Dh)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """Lay the heads of each token side by side again: (B, H, T, Dh) → (B, T, D).
+
+    Raises:
+        ValueError: `x` is not (B, H, T, Dh).
+    """
+    if x.dim() != 4:
+        raise ValueError(f"merge_heads: x must be (B, H, T, Dh), got shape {tuple(x.shape)}")
+    return x.transpose(1, 2).flatten(2)  # (B, T, D)
+
+
+class MultiHeadAttention(nn.Module):
+    """Attend in `n_heads` subspaces at once, and mix what they found.
+
+    MultiHead(x, memory) = Concat(head_1, …, head_H) W_O, with
+    head_h = Attention(x W_Q, memory W_K, memory W_V) on slice h (Vaswani et al. 2017, section 3.2.2).
+    Self-attention where `memory` is left out; cross-attention where it is the encoder's output.
+
+    Args:
+        d_model: D, width of a token.
+        n_heads: H, a divisor of D.
+        dropout: probability of dropping a weight in training.
+
+    Raises:
+        ValueError: D is no positive multiple of H, or a dropout outside [0, 1).
+
+    Differs from the paper: the four maps have biases, as in every published implementation.
+    """
+
+    def __init__(self, *, d_model: int, n_heads: int, dropout: float = 0.0):
+        super().__init__()
+        _check_heads(d_model, n_heads)
+        _check_dropout(dropout)
+        self.n_heads = n_heads
+        self.dropout = dropout
+        self.w_q = nn.Linear(d_model, d_model)
+        self.w_k = nn.Linear(d_model, d_model)
+        self.w_v = nn.Linear(d_model, d_model)
+        self.w_o = nn.Linear(d_model, d_model)
+
+    def forward(self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Return what each token of `x` gathered, by the fused form.
+
+        Args:
+            x: (B, Tq, D), where the queries come from.
+            memory: (B, Tk, D), where keys and values come from; None = `x` itself.
+            mask: boolean, broadcastable to (B, H, Tq, Tk); True = may attend.
+
+        Returns:
+            (B, Tq, D).
+        """
+        q, k, v = self._project(x, memory, mask)
+        dropout = self.dropout if self.training else 0.0
+        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)  # (B, H, Tq, Dh)
+        return self.w_o(merge_heads(heads))  # (B, Tq, D)
+
+    def with_weights(
+        self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the same by the definition form, with the weights of every head, (B, H, Tq, Tk)."""
+        q, k, v = self._project(x, memory, mask)
+        weights = masked_softmax(scaled_dot_product_scores(q, k), mask)  # (B, H, Tq, Tk)
+        heads = F.dropout(weights, self.dropout, self.training) @ v  # (B, H, Tq, Dh)
+        return self.w_o(merge_heads(heads)), weights  # (B, Tq, D)
+
+    def _project(self, x: Tensor, memory: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        memory = x if memory is None else memory
+        for name, given in (("x", x), ("memory", memory)):
+            if given.dim() != 3:
+                raise ValueError(f"MultiHeadAttention: {name} must be (B, T, D), got shape {tuple(given.shape)}")
+            _check_width(f"MultiHeadAttention: {name}", given, self.w_q.in_features)
+        if x.size(0) != memory.size(0):
+            raise ValueError(
+                f"MultiHeadAttention: x and memory must hold the same number of sequences, got {x.size(0)} "
+                f"and {memory.size(0)}"
+            )
+        if mask is not None:
+            _check_mask(mask, torch.Size((x.size(0), self.n_heads, x.size(1), memory.size(1))))
+        q = split_heads(self.w_q(x), self.n_heads)  # (B, H, Tq, Dh)
+        k = split_heads(self.w_k(memory), self.n_heads)  # (B, H, Tk, Dh)
+        v = split_heads(self.w_v(memory), self.n_heads)  # (B, H, Tk, Dh)
+        return q, k, v
+
+
+def _check_mask(mask: Tensor, shape: torch.Size) -> None:
+    if mask.dtype != torch.bool:
+        raise ValueError(f"a mask must be boolean with True = may attend, got dtype {mask.dtype}")
+    try:
+        fits = torch.broadcast_shapes(mask.shape, shape) == shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(f"a mask of shape {tuple(mask.shape)} does not broadcast to scores of shape {tuple(shape)}")
+
+
+def _check_query_and_key(q: Tensor, k: Tensor) -> None:
+    for name, given in (("q", q), ("k", k)):
+        if given.dim() < 2:
+            raise ValueError(f"{name} must be (…, T, Dh), got shape {tuple(given.shape)}")
+        if not given.is_floating_point():
+            raise ValueError(f"{name} must be floating point, got dtype {given.dtype}")
+    if q.dtype != k.dtype:
+        raise ValueError(f"q and k must have one dtype, got {q.dtype} and {k.dtype}")
+    if q.size(-1) != k.size(-1) or q.size(-1) == 0:
+        raise ValueError(f"q and k must have one width Dh ≥ 1, got {q.size(-1)} and {k.size(-1)}")
+    _check_leading("q and k", q, k)
+
+
+def _check_value(k: Tensor, v: Tensor) -> None:
+    if k.dim() < 2 or v.dim() < 2:
+        raise ValueError(f"k and v must be (…, Tk, width), got shapes {tuple(k.shape)} and {tuple(v.shape)}")
+    if k.dtype != v.dtype:
+        raise ValueError(f"k and v must have one dtype, got {k.dtype} and {v.dtype}")
+    if k.size(-2) != v.size(-2):
+        raise ValueError(f"k and v must have one length Tk, got {k.size(-2)} and {v.size(-2)}")
+    _check_leading("k and v", k, v)
+
+
+def _check_leading(names: str, one: Tensor, other: Tensor) -> None:
+    try:
+        torch.broadcast_shapes(one.shape[:-2], other.shape[:-2])
+    except RuntimeError:
+        raise ValueError(
+            f"{names} must agree before the last two dimensions, got shapes {tuple(one.shape)} and {tuple(other.shape)}"
+        ) from None
+
+
+def _check_width(name: str, given: Tensor, width: int) -> None:
+    if not given.is_floating_point():
+        raise ValueError(f"{name} must be floating point, got dtype {given.dtype}")
+    if given.size(-1) != width:
+        raise ValueError(f"{name} must have width {width}, got {given.size(-1)} in shape {tuple(given.shape)}")
+
+
+def _check_heads(d_model: int, n_heads: int) -> None:
+    if n_heads < 1 or d_model < 1 or d_model % n_heads != 0:
+        raise ValueError(f"d_model must be a positive multiple of n_heads, got d_model = {d_model}, n_heads = {n_heads}")
+
+
+def _check_dropout(dropout: float) -> None:
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"dropout must lie in [0, 1), got {dropout}")

@@ -1,0 +1,54 @@
+"""Masks: who may attend to whom.
+
+One convention everywhere: a mask is boolean, True means *may attend*, and masks are combined with `&`.
+A mask has any shape that broadcasts to (B, H, Tq, Tk).
+
+B batch · H heads · Tq queries · Tk keys · T tokens
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def padding_mask(tokens: Tensor, pad_id: int) -> Tensor:
+    """Hide the padding from every query: True where a key is a real token.
+
+    Args:
+        tokens: integer ids, (B, Tk), of the sequence that is looked *at*.
+        pad_id: the id that fills short rows up.
+
+    Returns:
+        Boolean mask, (B, 1, 1, Tk): the same for every head and every query.
+
+    Raises:
+        ValueError: `tokens` is not (B, Tk), or holds no integers.
+    """
+    if tokens.dim() != 2:
+        raise ValueError(f"padding_mask: tokens must be (B, Tk), got shape {tuple(tokens.shape)}")
+    if tokens.is_floating_point() or tokens.dtype == torch.bool:
+        raise ValueError(f"padding_mask: tokens must be integer ids, got dtype {tokens.dtype}")
+    return (tokens != pad_id)[:, None, None, :]  # (B, 1, 1, Tk)
+
+
+def causal_mask(n_queries: int, n_keys: int | None = None) -> Tensor:
+    """Hide the future: query i may attend to key j where j ≤ i + (Tk − Tq).
+
+    With fewer queries than keys the queries are the *last* ones, as in step-by-step generation.
+
+    Args:
+        n_queries: Tq, at least 1.
+        n_keys: Tk, at least Tq; Tq when left out.
+
+    Returns:
+        Boolean mask, (Tq, Tk).
+
+    Raises:
+        ValueError: a length below 1, or fewer keys than queries.
+    """
+    n_keys = n_queries if n_keys is None else n_keys
+    if n_queries < 1 or n_keys < n_queries:
+        raise ValueError(f"causal_mask: need 1 ≤ Tq ≤ Tk, got Tq = {n_queries}, Tk = {n_keys}")
+    everything = torch.ones(n_queries, n_keys, dtype=torch.bool)
+    return everything.tril(diagonal=n_keys - n_queries)  # (Tq, Tk)
