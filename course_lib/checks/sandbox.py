@@ -1,0 +1,40 @@
+"""Runs an answer without side effects: random state, default dtype, printed text and warnings are kept apart."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+SEED = 20170612  # the day "Attention is all you need" was put on arXiv
+
+
+@contextlib.contextmanager
+def quiet_and_forked() -> Iterator[None]:
+    """Seed every random generator for the block and put back afterwards what the block may have changed."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    with (
+        torch.random.fork_rng(devices=[]),
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        random.seed(SEED)
+        np.random.seed(SEED)
+        torch.manual_seed(SEED)
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(gradients)

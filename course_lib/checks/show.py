@@ -1,0 +1,64 @@
+"""What a notebook shows after a check: one line, and the picture of yours beside what was expected."""
+
+from __future__ import annotations
+
+import torch
+from IPython.display import HTML, display
+from torch import Tensor
+
+from course_lib.checks.engine import Diagnosis, Exercise
+from course_lib.checks.progress import read_progress
+from course_lib.viz.plots import show_scores
+
+
+class CheckFailed(AssertionError):
+    """An answer did not pass. In a notebook it reads as one kind line and a hint, without a traceback."""
+
+    def __init__(self, message: str, hint: str):
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"✗ {self.message}", f"  {self.hint}"] if self.hint else [f"✗ {self.message}"]
+
+
+def show_difference(diagnosis: Diagnosis) -> None:
+    """Show yours, expected and the difference as heatmaps, where there is something to lay side by side."""
+    got, expected = diagnosis.got, diagnosis.expected
+    if got is None or expected is None or got.shape != expected.shape or got.dim() < 1 or got.numel() < 2:
+        return
+    index, got, expected = _slice_that_differs(got, expected)
+    if max(got.shape) > 12:
+        return
+    where = f"{diagnosis.where}{index}"
+    display(show_scores({"yours": got, "expected": expected, "yours − expected": got - expected}, title=where))
+
+
+def show_progress(exercises: dict[str, Exercise]) -> None:
+    """Show which exercises are done and which mistakes were met, in one place that is always there."""
+    display(HTML(_progress_table(exercises)), display_id="course-progress")
+
+
+def _progress_table(exercises: dict[str, Exercise]) -> str:
+    progress, rows = read_progress(), []
+    for exercise_id, exercise in exercises.items():
+        entry = progress.get(exercise_id, {"passed": False, "tries": 0, "mistakes": {}})
+        state = "✓ done" if entry["passed"] else "begun" if entry["tries"] else "not begun"
+        met = ", ".join(f"{name} ({times}×)" for name, times in entry["mistakes"].items()) or "–"
+        cells = (exercise_id, exercise.title, state, str(entry["tries"]), met)
+        rows.append("<tr>" + "".join(f"<td style='text-align:left'>{cell}</td>" for cell in cells) + "</tr>")
+    head = "".join(f"<th style='text-align:left'>{name}</th>" for name in ("id", "exercise", "state", "tries", "met"))
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _slice_that_differs(got: Tensor, expected: Tensor) -> tuple[str, Tensor, Tensor]:
+    """Return the first two-dimensional slice in which the two differ, and its index in words."""
+    if got.dim() == 1:
+        return "", got[None], expected[None]
+    pairs = zip(got.flatten(0, -3) if got.dim() > 2 else got[None],
+                expected.flatten(0, -3) if expected.dim() > 2 else expected[None], strict=True)
+    for number, (one, other) in enumerate(pairs):
+        if not torch.allclose(one, other, atol=1e-4, equal_nan=True):
+            index = torch.unravel_index(torch.tensor(number), got.shape[:-2]) if got.dim() > 2 else ()
+            return (f", at [{', '.join(str(int(i)) for i in index)}]" if index else ""), one, other
+    raise AssertionError("the two do not differ")
