@@ -1,0 +1,158 @@
+"""Measure what a learner waits for, and write one table: `python benchmarks/run.py`.
+
+Medians over repeats after a warm-up, on this machine: from a change of a control to the new PNG of every
+explorer, one judgement of every exercise's reference, and the import of the package on top of torch.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+import matplotlib
+import torch
+
+from course_lib import viz
+from course_lib.checks import EXERCISES, judge
+from course_lib.data.apple import TABLE
+
+WARM_UP, REPEATS, JUDGEMENTS, IMPORTS = 5, 40, 10, 5
+MODULES = ("course_lib", "course_lib.viz", "course_lib.checks")
+RESULTS = Path(__file__).parent / "results.md"
+# fmt: off
+TOKENS = ["the", "apple", "phone", "on", "the", "keyboard", "and", "an", "orange", "beside", "my", "lemon"]
+# fmt: on
+
+
+def median_ms(action: Callable[[int], Any], *, warm_up: int, repeats: int) -> float:
+    """Return the median time in ms of action(0), action(1), …, without the first `warm_up` calls."""
+    times = []
+    for turn in range(warm_up + repeats):
+        start = time.perf_counter()
+        action(turn)
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times[warm_up:])
+
+
+def explorers() -> list[tuple[str, Any, dict[str, tuple[Any, Sequence[Any]]]]]:
+    """Return each explorer at its largest real size, with values that its controls go through."""
+    draw = torch.Generator().manual_seed(0)
+    gravity = viz.ContextGravity(None, TABLE, {"12 words": TOKENS, "7 words": TOKENS[6:] + ["apple"]})
+    q, k = torch.randn(256, generator=draw), torch.randn(8, 256, generator=draw)
+    softmax = viz.SoftmaxTemperature(q, k)
+    weights = torch.randn(2, 12, 12, 12, generator=draw).mul(2).softmax(-1)
+    browser = viz.HeadBrowser(weights, TOKENS)
+    numbered = viz.HeadBrowser(weights[..., :8, :8], TOKENS[:8])
+    return [
+        (
+            "ContextGravity, 12 words",
+            gravity,
+            {
+                "strength": (gravity.strength, (0.5, 0.6, 0.7)),
+                "head": (gravity.head, gravity.head.options),
+                "a word": (gravity.taking_part[2], (False, True)),
+                "sentence": (gravity.sentence, gravity.sentence.options),
+            },
+        ),
+        (
+            "SoftmaxTemperature, 8 keys, d = 256",
+            softmax,
+            {
+                "temperature": (softmax.temperature, (1.0, 2.0, 8.0)),
+                "divide by √d": (softmax.scaled, (True, False)),
+                "d": (softmax.d, (4, 16, 64, 256)),
+            },
+        ),
+        (
+            "HeadBrowser, 2 layers, 12 heads, 12 × 12",
+            browser,
+            {
+                "layer": (browser.layer, (1, 0)),
+                "head": (browser.head, range(12)),
+                "query token": (browser.query, range(12)),
+            },
+        ),
+        ("HeadBrowser, 8 × 8 with numbers", numbered, {"head": (numbered.head, range(12))}),
+    ]
+
+
+def redraws() -> list[tuple[str, float]]:
+    """Measure every control of every explorer."""
+    rows = []
+    for name, explorer, controls in explorers():
+        for control, (widget, values) in controls.items():
+
+            def move(turn: int, widget: Any = widget, values: Sequence[Any] = values) -> None:
+                widget.value = values[turn % len(values)]
+
+            move(0)
+            first = explorer.image.value
+            move(1)
+            if explorer.image.value == first:
+                raise RuntimeError(
+                    f"{name}: moving {control} changes no pixel, so there is nothing to measure"
+                )
+            rows.append((f"{name}: {control}", median_ms(move, warm_up=WARM_UP, repeats=REPEATS)))
+    return rows
+
+
+def judgements() -> list[tuple[str, float]]:
+    """Measure how long each exercise takes to judge its reference, once its mistakes have been looked at."""
+    rows = []
+    for name, exercise in EXERCISES.items():
+        if not judge(name, exercise.reference).passed:
+            raise RuntimeError(f"{name}: the reference does not pass, so its time says nothing")
+
+        def ask(_: int, name: str = name, reference: Any = exercise.reference) -> None:
+            judge(name, reference)
+
+        rows.append((f"judge {name}", median_ms(ask, warm_up=1, repeats=JUDGEMENTS)))
+    return rows
+
+
+def import_ms(module: str) -> float:
+    """Return the median time of an import in a fresh process, after torch."""
+    code = f"import torch, time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-c", code]
+    runs = [
+        float(subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout)
+        for _ in range(IMPORTS)
+    ]
+    return 1000 * statistics.median(runs)
+
+
+def machine() -> str:
+    """Name what the figures depend on, without a date."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text(encoding="utf-8").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    return (
+        f"{cpu}, {os.cpu_count()} cores; Python {platform.python_version()}, "
+        f"torch {torch.__version__}, matplotlib {matplotlib.__version__}, ipywidgets {ipywidgets.__version__}"
+    )
+
+
+def main() -> None:
+    """Measure everything and write the table."""
+    rows = redraws() + judgements()
+    rows += [(f"import {module}, after torch", import_ms(module)) for module in MODULES]
+    lines = ["# What a learner waits for", "", machine(), "", "| what | median, ms |", "|---|---:|"]
+    lines += [f"| {name} | {value:.1f} |" for name, value in rows]
+    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Pictures and explorers: tensors, tokens and plain functions in, no model classes.
+
+`theme` settles the look, `plots` draws the static pictures (`show_x`, `plot_x`, `update_x`, `describe_x`),
+and `explorers` lets the learner move something.
+"""
+
+from course_lib.viz.explorers import HEADS, ContextGravity, HeadBrowser, Pull, SoftmaxTemperature
+from course_lib.viz.plots import (
+    describe_bars,
+    describe_curves,
+    describe_map,
+    describe_scores,
+    describe_spread,
+    describe_weights,
+    entropy,
+    plot_bars,
+    plot_curves,
+    plot_map,
+    plot_scores,
+    plot_spread,
+    plot_weights,
+    show_bars,
+    show_curves,
+    show_map,
+    show_scores,
+    show_spread,
+    show_weights,
+    update_bars,
+    update_map,
+    update_scores,
+    update_weights,
+)
+from course_lib.viz.theme import Picture, new_figure, to_png
+
+__all__ = [
+    "HEADS",
+    "ContextGravity",
+    "HeadBrowser",
+    "Picture",
+    "Pull",
+    "SoftmaxTemperature",
+    "describe_bars",
+    "describe_curves",
+    "describe_map",
+    "describe_scores",
+    "describe_spread",
+    "describe_weights",
+    "entropy",
+    "new_figure",
+    "plot_bars",
+    "plot_curves",
+    "plot_map",
+    "plot_scores",
+    "plot_spread",
+    "plot_weights",
+    "show_bars",
+    "show_curves",
+    "show_map",
+    "show_scores",
+    "show_spread",
+    "show_weights",
+    "to_png",
+    "update_bars",
+    "update_map",
+    "update_scores",
+    "update_weights",
+]
