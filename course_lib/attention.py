@@ -215,11 +215,15 @@ class MultiHeadAttention(nn.Module):
         heads = F.dropout(weights, self.dropout, self.training) @ v  # (B, H, Tq, Dh)
         return self.w_o(merge_heads(heads)), weights  # (B, Tq, D)
 
-    def _project(self, x: Tensor, memory: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(
+        self, x: Tensor, memory: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         memory = x if memory is None else memory
         for name, given in (("x", x), ("memory", memory)):
             if given.dim() != 3:
-                raise ValueError(f"MultiHeadAttention: {name} must be (B, T, D), got shape {tuple(given.shape)}")
+                raise ValueError(
+                    f"MultiHeadAttention: {name} must be (B, T, D), got shape {tuple(given.shape)}"
+                )
             _check_width(f"MultiHeadAttention: {name}", given, self.w_q.in_features)
         if x.size(0) != memory.size(0):
             raise ValueError(
@@ -242,7 +246,9 @@ def _check_mask(mask: Tensor, shape: torch.Size) -> None:
     except RuntimeError:
         fits = False
     if not fits:
-        raise ValueError(f"a mask of shape {tuple(mask.shape)} does not broadcast to scores of shape {tuple(shape)}")
+        raise ValueError(
+            f"a mask of shape {tuple(mask.shape)} does not broadcast to scores of shape {tuple(shape)}"
+        )
 
 
 def _check_query_and_key(q: Tensor, k: Tensor) -> None:
@@ -281,12 +287,16 @@ def _check_width(name: str, given: Tensor, width: int) -> None:
     if not given.is_floating_point():
         raise ValueError(f"{name} must be floating point, got dtype {given.dtype}")
     if given.size(-1) != width:
-        raise ValueError(f"{name} must have width {width}, got {given.size(-1)} in shape {tuple(given.shape)}")
+        raise ValueError(
+            f"{name} must have width {width}, got {given.size(-1)} in shape {tuple(given.shape)}"
+        )
 
 
 def _check_heads(d_model: int, n_heads: int) -> None:
     if n_heads < 1 or d_model < 1 or d_model % n_heads != 0:
-        raise ValueError(f"d_model must be a positive multiple of n_heads, got d_model = {d_model}, n_heads = {n_heads}")
+        raise ValueError(
+            f"d_model must be a positive multiple of n_heads, got d_model = {d_model}, n_heads = {n_heads}"
+        )
 
 
 def _check_dropout(dropout: float) -> None:

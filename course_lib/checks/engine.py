@@ -19,7 +19,9 @@ from torch import Tensor
 from course_lib.checks.explain import explain_difference, explain_error, explain_shape
 from course_lib.checks.sandbox import quiet_and_forked
 
-Seen = dict[str, Tensor]  # what one experiment saw, by name; a name that begins with "_" is a note (see `judge`)
+Seen = dict[
+    str, Tensor
+]  # what one experiment saw, by name; a name that begins with "_" is a note (see `judge`)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +108,9 @@ def diagnose(exercise: Exercise, candidate: Any) -> Diagnosis:
         return Diagnosis(Verdict(True, None, "Correct.", ""))
     where, got, wanted = _first_difference(shown, expected, exercise.tolerance)
     for mistake, its_own in known:
-        if same(shown, its_own, exercise.tolerance) and rests_on_numbers(its_own, expected, exercise.tolerance):
+        if same(shown, its_own, exercise.tolerance) and rests_on_numbers(
+            its_own, expected, exercise.tolerance
+        ):
             verdict = Verdict(False, mistake.name, mistake.message, mistake.hint)
             return Diagnosis(verdict, mistake.mend, where, got, wanted)
     smallest, worst = next(iter(shown.values())), shown[wrong[0]]
@@ -116,7 +120,9 @@ def diagnose(exercise: Exercise, candidate: Any) -> Diagnosis:
         return Diagnosis(Verdict(False, *explain_shape(where, got, wanted)))
     for symptom in exercise.properties:
         if not _holds(symptom, shown):
-            return Diagnosis(Verdict(False, symptom.name, symptom.message, symptom.hint), "", where, got, wanted)
+            return Diagnosis(
+                Verdict(False, symptom.name, symptom.message, symptom.hint), "", where, got, wanted
+            )
     if isinstance(worst, Exception):
         return Diagnosis(Verdict(False, *explain_error(worst, f"in the experiment “{wrong[0]}”")))
     return Diagnosis(Verdict(False, *explain_difference(where, got, wanted)), "", where, got, wanted)
@@ -156,7 +162,9 @@ def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
     return torch.allclose(one, other, rtol=0.0, atol=tolerance * scale, equal_nan=True)
 
 
-def _first_difference(shown: dict, expected: dict, tolerance: float) -> tuple[str, Tensor | None, Tensor | None]:
+def _first_difference(
+    shown: dict, expected: dict, tolerance: float
+) -> tuple[str, Tensor | None, Tensor | None]:
     for name, wanted in expected.items():
         got = shown[name]
         if isinstance(got, Exception) or isinstance(wanted, Exception):
@@ -169,6 +177,8 @@ def _first_difference(shown: dict, expected: dict, tolerance: float) -> tuple[st
 
 def _holds(symptom: Property, shown: dict) -> bool:
     try:
-        return bool(symptom.holds({name: seen for name, seen in shown.items() if not isinstance(seen, Exception)}))
+        return bool(
+            symptom.holds({name: seen for name, seen in shown.items() if not isinstance(seen, Exception)})
+        )
     except KeyError:
         return True

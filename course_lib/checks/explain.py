@@ -184,7 +184,9 @@ def _one_line(text: str) -> str:
 
 
 def _line_of(error: Exception) -> str:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename.replace("\\", "/")]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename.replace("\\", "/")
+    ]
     for frame in reversed(frames):
         if frame.filename.startswith(_OURS):
             break

@@ -27,7 +27,9 @@ def a_tensor(result: Any, *, called: str = "one tensor") -> Tensor:
         )
     if isinstance(result, (tuple, list)) and len(result) == 1:
         raise WrongReturn(
-            "a tuple of one", "You return a tuple or list with one entry.", "Is there a comma after the result?"
+            "a tuple of one",
+            "You return a tuple or list with one entry.",
+            "Is there a comma after the result?",
         )
     kind = type(result).__name__
     raise WrongReturn(
@@ -107,7 +109,9 @@ def a_module(candidate: Any, layers: Sequence[str], **sizes: int) -> nn.Module:
             )
         if layer.bias is None:
             raise WrongReturn(
-                f"no bias in {name}", f"{name} has no bias; this exercise wants one.", "nn.Linear has one by default."
+                f"no bias in {name}",
+                f"{name} has no bias; this exercise wants one.",
+                "nn.Linear has one by default.",
             )
         with torch.no_grad():
             layer.weight.copy_(numbers(width, width, seed=100 + number, std=width**-0.5 * 1.5))

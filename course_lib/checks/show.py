@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from IPython.display import HTML, display
 from torch import Tensor
 
 from course_lib.checks.engine import Diagnosis, Exercise
 from course_lib.checks.progress import read_progress
-from course_lib.viz.plots import show_scores
+from course_lib.viz import show_scores
 
 
 class CheckFailed(AssertionError):
@@ -31,23 +33,32 @@ def show_difference(diagnosis: Diagnosis) -> None:
     if max(got.shape) > 12:
         return
     where = f"{diagnosis.where}{index}"
-    display(show_scores({"yours": got, "expected": expected, "yours − expected": got - expected}, title=where))
+    display(
+        show_scores({"yours": got, "expected": expected, "yours − expected": got - expected}, title=where)
+    )
 
 
 def show_progress(exercises: dict[str, Exercise]) -> None:
-    """Show which exercises are done and which mistakes were met, in one place that is always there."""
-    display(HTML(_progress_table(exercises)), display_id="course-progress")
+    """Show which exercises are done and which mistakes were met.
+
+    An empty table is shown first and then filled: so the cell's output is the same for every learner, and a
+    test of the notebook does not depend on anybody's progress.
+    """
+    shown = display(HTML(_progress_table(exercises, {})), display_id=True)
+    shown.update(HTML(_progress_table(exercises, read_progress())))
 
 
-def _progress_table(exercises: dict[str, Exercise]) -> str:
-    progress, rows = read_progress(), []
+def _progress_table(exercises: dict[str, Exercise], progress: dict[str, dict[str, Any]]) -> str:
+    rows = []
     for exercise_id, exercise in exercises.items():
         entry = progress.get(exercise_id, {"passed": False, "tries": 0, "mistakes": {}})
         state = "✓ done" if entry["passed"] else "begun" if entry["tries"] else "not begun"
         met = ", ".join(f"{name} ({times}×)" for name, times in entry["mistakes"].items()) or "–"
         cells = (exercise_id, exercise.title, state, str(entry["tries"]), met)
         rows.append("<tr>" + "".join(f"<td style='text-align:left'>{cell}</td>" for cell in cells) + "</tr>")
-    head = "".join(f"<th style='text-align:left'>{name}</th>" for name in ("id", "exercise", "state", "tries", "met"))
+    head = "".join(
+        f"<th style='text-align:left'>{name}</th>" for name in ("id", "exercise", "state", "tries", "met")
+    )
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
@@ -55,8 +66,11 @@ def _slice_that_differs(got: Tensor, expected: Tensor) -> tuple[str, Tensor, Ten
     """Return the first two-dimensional slice in which the two differ, and its index in words."""
     if got.dim() == 1:
         return "", got[None], expected[None]
-    pairs = zip(got.flatten(0, -3) if got.dim() > 2 else got[None],
-                expected.flatten(0, -3) if expected.dim() > 2 else expected[None], strict=True)
+    pairs = zip(
+        got.flatten(0, -3) if got.dim() > 2 else got[None],
+        expected.flatten(0, -3) if expected.dim() > 2 else expected[None],
+        strict=True,
+    )
     for number, (one, other) in enumerate(pairs):
         if not torch.allclose(one, other, atol=1e-4, equal_nan=True):
             index = torch.unravel_index(torch.tensor(number), got.shape[:-2]) if got.dim() > 2 else ()

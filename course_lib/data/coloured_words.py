@@ -35,6 +35,8 @@ def sample_coloured_words(
             f"sample_coloured_words: need n ≥ 1, n_words ≥ 1, n_tokens ≥ 2, got {n}, {n_words}, {n_tokens}"
         )
     words = torch.randint(n_words, (n, n_tokens), generator=generator)
-    places = torch.rand(n, n_tokens, generator=generator).argsort(-1)[:, :2]  # (B, 2): where red and blue stand
+    places = torch.rand(n, n_tokens, generator=generator).argsort(-1)[
+        :, :2
+    ]  # (B, 2): where red and blue stand
     colours = torch.full((n, n_tokens), PLAIN).scatter(1, places, torch.tensor([[RED, BLUE]]).expand(n, 2))
     return words, colours, words.gather(1, places)

@@ -1,0 +1,185 @@
+"""attention: what it computes, what it refuses. Equality with torch.nn and d2l stands in tests/parity."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from course_lib.attention import (
+    AdditiveAttention,
+    MultiHeadAttention,
+    dot_product_scores,
+    masked_softmax,
+    merge_heads,
+    scaled_dot_product_attention,
+    scaled_dot_product_scores,
+    split_heads,
+)
+from course_lib.masks import causal_mask
+
+sizes = st.integers(1, 6)
+
+
+@given(n_queries=sizes, n_keys=sizes, seed=st.integers(0, 99))
+def test_rows_of_masked_softmax_sum_to_one_or_are_zero_where_nothing_may_be_seen(n_queries, n_keys, seed):
+    draw = torch.Generator().manual_seed(seed)
+    scores = torch.randn(2, 3, n_queries, n_keys, generator=draw) * 10
+    mask = torch.rand(2, 1, n_queries, n_keys, generator=draw) < 0.5
+    weights = masked_softmax(scores, mask)
+    assert (weights >= 0).all()
+    assert (weights[~mask.expand_as(weights)] == 0).all()
+    expected = mask.any(-1).expand(2, 3, n_queries).float()
+    torch.testing.assert_close(weights.sum(-1), expected)
+
+
+def test_a_row_that_sees_nothing_gets_zero_weights_and_zero_gradient_never_nan():
+    scores = torch.randn(2, 3, requires_grad=True)
+    mask = torch.tensor([[True, True, False], [False, False, False]])
+    weights = masked_softmax(scores, mask)
+    (weights * torch.randn(2, 3)).sum().backward()
+    assert weights[1].tolist() == [0, 0, 0]
+    assert scores.grad is not None
+    assert scores.grad[1].tolist() == [0, 0, 0]
+    assert scores.grad[0, :2].abs().min() > 0
+
+
+def test_the_spread_of_scaled_scores_does_not_grow_with_the_width():
+    for width in (4, 64, 1024):
+        q, k = torch.randn(200, width), torch.randn(200, width)
+        assert 0.9 < scaled_dot_product_scores(q, k).std() < 1.1
+        torch.testing.assert_close(
+            scaled_dot_product_scores(q, k) * math.sqrt(width), dot_product_scores(q, k)
+        )
+
+
+def test_a_hidden_key_has_no_influence_on_output_or_gradient():
+    q, k, v = torch.randn(2, 3, 4), torch.randn(2, 5, 4, requires_grad=True), torch.randn(2, 5, 6)
+    mask = torch.ones(2, 3, 5, dtype=torch.bool)
+    mask[:, :, 3] = False
+    output, _ = scaled_dot_product_attention(q, k, v, mask)
+    output.sum().backward()
+    assert k.grad is not None
+    assert (k.grad[:, 3] == 0).all()
+    changed, _ = scaled_dot_product_attention(q, k, v.index_fill(1, torch.tensor(3), 99.0), mask)
+    torch.testing.assert_close(output, changed)
+
+
+@given(n_batch=sizes, n_heads=sizes, n_tokens=sizes, d_head=sizes)
+def test_merging_undoes_splitting_and_each_head_gets_its_own_piece(n_batch, n_heads, n_tokens, d_head):
+    x = torch.arange(float(n_batch * n_tokens * n_heads * d_head)).view(n_batch, n_tokens, n_heads * d_head)
+    heads = split_heads(x, n_heads)
+    assert heads.shape == (n_batch, n_heads, n_tokens, d_head)
+    assert torch.equal(merge_heads(heads), x)
+    for h in range(n_heads):
+        assert torch.equal(heads[:, h], x[..., h * d_head : (h + 1) * d_head])
+
+
+def test_the_fused_form_equals_the_definition_form_with_and_without_masks():
+    module, x, memory = (
+        MultiHeadAttention(d_model=12, n_heads=3),
+        torch.randn(2, 4, 12),
+        torch.randn(2, 5, 12),
+    )
+    empty_row = torch.ones(2, 1, 4, 5, dtype=torch.bool)
+    empty_row[1, 0, 2] = False
+    for arguments in ((x,), (x, memory), (x, None, causal_mask(4)), (x, memory, empty_row)):
+        torch.testing.assert_close(module(*arguments), module.with_weights(*arguments)[0])
+
+
+def test_attention_without_positions_is_permutation_equivariant():
+    module, x, order = MultiHeadAttention(d_model=12, n_heads=3), torch.randn(2, 5, 12), torch.randperm(5)
+    torch.testing.assert_close(module(x[:, order]), module(x)[:, order])
+
+
+def test_dropout_acts_in_training_only():
+    module, x = MultiHeadAttention(d_model=12, n_heads=3, dropout=0.5), torch.randn(2, 5, 12)
+    assert not torch.allclose(module(x), module(x))
+    assert not torch.allclose(module.with_weights(x)[0], module.with_weights(x)[0])
+    module.eval()
+    assert torch.equal(module(x), module(x))
+
+
+def test_additive_scores_are_those_of_the_formula():
+    module = AdditiveAttention(d_query=3, d_key=4, d_hidden=7)
+    q, k, v = torch.randn(2, 5, 3), torch.randn(2, 6, 4), torch.randn(2, 6, 8)
+    output, weights = module(q, k, v)
+    for i in range(5):
+        for j in range(6):
+            hidden = torch.tanh(module.w_q.weight @ q[1, i] + module.w_k.weight @ k[1, j])
+            torch.testing.assert_close(module.scores(q, k)[1, i, j], module.w_v.weight[0] @ hidden)
+    torch.testing.assert_close(output, weights @ v)
+
+
+def _qkv(**changes):
+    given = {"q": torch.randn(2, 3, 4), "k": torch.randn(2, 5, 4), "v": torch.randn(2, 5, 6)}
+    return given | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"q": torch.randn(2, 3, 7)}, "7 and 4"),
+        ({"k": torch.randn(2, 6, 4)}, "6 and 5"),
+        ({"v": torch.randn(2, 5, 6, dtype=torch.float64)}, "float32 and torch.float64"),
+        ({"q": torch.randn(2, 3, 4, dtype=torch.float64)}, "float64 and torch.float32"),
+        ({"q": torch.ones(2, 3, 4, dtype=torch.long), "k": torch.ones(2, 5, 4, dtype=torch.long)}, "int64"),
+        ({"q": torch.randn(4)}, r"\(4,\)"),
+        ({"v": torch.randn(5)}, r"\(5,\)"),
+        ({"q": torch.randn(2, 3, 0), "k": torch.randn(2, 5, 0)}, "0 and 0"),
+        ({"q": torch.randn(9, 3, 4)}, r"\(9, 3, 4\)"),
+        ({"v": torch.randn(7, 5, 6)}, r"\(7, 5, 6\)"),
+        ({"mask": torch.ones(3, 5)}, "float32"),
+        ({"mask": torch.ones(3, 4, dtype=torch.bool)}, r"\(3, 4\)"),
+        ({"mask": torch.ones(4, 2, 3, 5, dtype=torch.bool)}, r"\(4, 2, 3, 5\)"),
+    ],
+)
+def test_attention_refuses_what_does_not_fit_and_names_it(changes, named):
+    with pytest.raises(ValueError, match=named):
+        scaled_dot_product_attention(**_qkv(**changes))
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: MultiHeadAttention(d_model=10, n_heads=3), "d_model = 10, n_heads = 3"),
+        (lambda: MultiHeadAttention(d_model=12, n_heads=0), "n_heads = 0"),
+        (lambda: MultiHeadAttention(d_model=12, n_heads=3, dropout=1.0), "1.0"),
+        (lambda: MultiHeadAttention(d_model=12, n_heads=3)(torch.randn(2, 12)), r"\(2, 12\)"),
+        (
+            lambda: MultiHeadAttention(d_model=12, n_heads=3)(torch.randn(2, 5, 8)),
+            r"got 8 in shape \(2, 5, 8\)",
+        ),
+        (lambda: MultiHeadAttention(d_model=12, n_heads=3)(torch.ones(2, 5, 12).long()), "int64"),
+        (
+            lambda: MultiHeadAttention(d_model=12, n_heads=3)(torch.randn(2, 5, 12), torch.randn(3, 5, 12)),
+            "2 and 3",
+        ),
+        (
+            lambda: MultiHeadAttention(d_model=12, n_heads=3)(torch.randn(2, 5, 12), mask=torch.ones(5, 5)),
+            "float32",
+        ),
+        (
+            lambda: MultiHeadAttention(d_model=12, n_heads=3)(
+                torch.randn(2, 5, 12), mask=torch.ones(4, 5, dtype=torch.bool)
+            ),
+            r"\(4, 5\)",
+        ),
+        (lambda: split_heads(torch.randn(2, 5, 12), 5), "n_heads = 5"),
+        (lambda: split_heads(torch.randn(5, 12), 3), r"\(5, 12\)"),
+        (lambda: merge_heads(torch.randn(2, 5, 12)), r"\(2, 5, 12\)"),
+        (lambda: AdditiveAttention(d_query=0, d_key=3, d_hidden=4), "d_query = 0"),
+        (lambda: AdditiveAttention(d_query=2, d_key=3, d_hidden=4, dropout=-0.1), "-0.1"),
+        (
+            lambda: AdditiveAttention(d_query=2, d_key=3, d_hidden=4).scores(
+                torch.randn(5, 3), torch.randn(5, 3)
+            ),
+            "got 3",
+        ),
+        (lambda: masked_softmax(torch.ones(2, 3, dtype=torch.long)), "int64"),
+    ],
+)
+def test_every_other_bad_argument_is_named(call, named):
+    with pytest.raises(ValueError, match=named):
+        call()

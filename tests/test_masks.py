@@ -1,0 +1,48 @@
+"""masks: True = may attend."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from course_lib.masks import causal_mask, padding_mask
+
+
+def test_padding_mask_is_true_for_real_tokens_and_has_axes_for_heads_and_queries():
+    tokens = torch.tensor([[5, 6, 0], [7, 0, 0]])
+    mask = padding_mask(tokens, pad_id=0)
+    assert mask.shape == (2, 1, 1, 3)
+    assert mask.dtype == torch.bool
+    assert mask[:, 0, 0].tolist() == [[True, True, False], [True, False, False]]
+
+
+@given(n_keys=st.integers(1, 8), fewer=st.integers(0, 7))
+def test_causal_mask_lets_each_query_see_exactly_the_keys_up_to_its_own_place(n_keys, fewer):
+    n_queries = max(1, n_keys - fewer)
+    mask = causal_mask(n_queries, n_keys)
+    for query in range(n_queries):
+        for key in range(n_keys):
+            assert mask[query, key].item() == (key <= query + n_keys - n_queries)
+
+
+def test_the_last_query_of_a_causal_mask_sees_everything():
+    assert causal_mask(3, 7)[-1].all()
+
+
+def test_masks_combine_with_and():
+    tokens = torch.tensor([[5, 6, 0]])
+    both = padding_mask(tokens, 0) & causal_mask(3)
+    assert both[0, 0].tolist() == [[True, False, False], [True, True, False], [True, True, False]]
+
+
+def test_a_wrong_argument_is_named_with_its_value():
+    with pytest.raises(ValueError, match=r"\(3,\)"):
+        padding_mask(torch.tensor([1, 2, 3]), 0)
+    with pytest.raises(ValueError, match="float32"):
+        padding_mask(torch.ones(1, 3), 0)
+    with pytest.raises(ValueError, match="bool"):
+        padding_mask(torch.ones(1, 3, dtype=torch.bool), 0)
+    with pytest.raises(ValueError, match="Tq = 4, Tk = 3"):
+        causal_mask(4, 3)
+    with pytest.raises(ValueError, match="Tq = 0"):
+        causal_mask(0)
