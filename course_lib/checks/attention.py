@@ -14,8 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_lib import attention
-from course_lib.checks.engine import Exercise, Mistake, Property, Seen
+from course_lib.checks.engine import Exercise, Mistake, Property, Seen, experiment_name
 from course_lib.checks.probe import a_function, a_module, a_pair, a_tensor, gradients, numbers, watched, yes
+
+
+def _agrees(seen: dict[str, Seen], experiment: Any, reference: Any) -> bool:
+    """Say whether what an experiment saw is what it sees of the reference."""
+    shown, expected = seen[experiment_name(experiment)], experiment(reference)
+    return all(torch.allclose(shown[name], wanted.double(), atol=1e-3) for name, wanted in expected.items())
+
 
 # ── 04.softmax ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -891,12 +898,6 @@ _ATTENTION_PROPERTIES = (
         "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and torch.no_grad() cut the gradient.",
     ),
     Property(
-        "right for one size only",
-        lambda seen: not (_right_weights(seen) and _is_mix(seen)),
-        "Right for one size of input, and wrong for another.",
-        "Is a size written as a number, or taken from the wrong axis?",
-    ),
-    Property(
         "another score",
         lambda seen: _right_weights(seen) or not _is_mix(seen),
         "The output is weights @ v, as it should be; but the weights come from other scores.",
@@ -1145,12 +1146,6 @@ _SPLIT_PROPERTIES = (
         lambda seen: seen["split gradients"]["gradient to x"].abs().max().item() > 0,
         "No gradient flows back to x.",
         "`.detach()`, `.data`, `torch.tensor(…)` and NumPy cut the gradient.",
-    ),
-    Property(
-        "right for one size only",
-        lambda seen: False,
-        "Right for one size of input, and wrong for another.",
-        "Is a size written as a number, or taken from the wrong axis?",
     ),
 )
 
@@ -1909,11 +1904,6 @@ def _rows_equal(output: Tensor) -> bool:
     return torch.allclose(output, output[:, :1].expand_as(output), atol=1e-4)
 
 
-def _matches_reference(shown: Tensor, experiment: Any) -> bool:
-    expected = experiment(MULTI_HEAD.reference)["output"].double()
-    return shown.shape == expected.shape and torch.allclose(shown, expected, atol=1e-3)
-
-
 _MULTI_HEAD_PROPERTIES = (
     Property(
         "left to chance",
@@ -1929,7 +1919,7 @@ _MULTI_HEAD_PROPERTIES = (
     ),
     Property(
         "another end",
-        lambda seen: _matches_reference(seen["multi head no values"]["output"], _multi_head_no_values),
+        lambda seen: _agrees(seen, _multi_head_no_values, _Heads),
         "With W_V set to 0 the output should be the bias of W_O, and is not.",
         "What happens after the heads are merged? W_O, once, and nothing else.",
     ),
@@ -1941,9 +1931,7 @@ _MULTI_HEAD_PROPERTIES = (
     ),
     Property(
         "values or merge",
-        lambda seen: _matches_reference(
-            seen["multi head equal weights"]["output"], _multi_head_equal_weights
-        ),
+        lambda seen: _agrees(seen, _multi_head_equal_weights, _Heads),
         "Something is wrong in the values, the merge or W_O; the scores play no part in it.",
         "Set W_Q and W_K to 0: every head then averages the values. Follow W_V, split, mean, merge, W_O.",
     ),
@@ -1951,8 +1939,8 @@ _MULTI_HEAD_PROPERTIES = (
         "the heads",
         lambda seen: (
             not (
-                _matches_reference(seen["multi head one head"]["output"], _multi_head_one_head)
-                and not _matches_reference(seen["multi head three heads"]["output"], _multi_head_three_heads)
+                _agrees(seen, _multi_head_one_head, _Heads)
+                and not _agrees(seen, _multi_head_three_heads, _Heads)
             )
         ),
         "Right with one head, wrong with three.",
@@ -1960,7 +1948,7 @@ _MULTI_HEAD_PROPERTIES = (
     ),
     Property(
         "the weights",
-        lambda seen: _matches_reference(seen["multi head three heads"]["output"], _multi_head_three_heads),
+        lambda seen: _agrees(seen, _multi_head_three_heads, _Heads),
         "Values, merge and W_O are right; the attention weights are not.",
         "Look at queries, keys, the scale and the softmax: softmax(q kᵀ / √Dh), over the keys.",
     ),
@@ -1975,12 +1963,6 @@ _MULTI_HEAD_PROPERTIES = (
         lambda seen: all(gradient.abs().max() > 0 for gradient in seen["multi head gradients"].values()),
         "The gradient does not reach x and all four layers.",
         "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and torch.no_grad() cut the gradient.",
-    ),
-    Property(
-        "right for one size only",
-        lambda seen: False,
-        "Right for one size of input, and wrong for another.",
-        "Is a size written as a number, or taken from the wrong axis?",
     ),
 )
 
@@ -2439,12 +2421,6 @@ _CROSS_PROPERTIES = (
         "The gradient does not reach x, memory and all three maps.",
         "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and torch.no_grad() cut the gradient.",
     ),
-    Property(
-        "right for one size only",
-        lambda seen: not (_cross_weights_right(seen) and _cross_is_mix(seen)),
-        "Right for one size of input, and wrong for another.",
-        "Is a size written as a number, or taken from the wrong side?",
-    ),
 )
 
 CROSS = Exercise(
@@ -2674,4 +2650,894 @@ BUG = Exercise(
     minutes=20,
 )
 
-EXERCISES = (SOFTMAX, ATTENTION, SPLIT, MERGE, MULTI_HEAD, CROSS, BUG)
+# ── 04.contextual_words ───────────────────────────────────────────────────────────────────────────────
+
+CONTEXTUAL_STUB = '''
+def contextual_words(table, ids):
+    """Give each word a vector that depends on its sentence: attention without parameters.
+
+    Args:
+        table: the embedding table, (V, d).
+        ids: the row of each word of the sentence, (T,), integers.
+
+    Returns:
+        (T, d): softmax(X Xᵀ / √d) X, where X holds the words' rows. The table stays as it was.
+    """
+'''
+
+
+def _table_and_ids(n_rows: int, d: int, ids: list[int], seed: int) -> tuple[Tensor, Tensor]:
+    return numbers(n_rows, d, seed=seed, std=1.5), torch.tensor(ids)
+
+
+def _words(candidate: Any, table: Tensor, ids: Tensor) -> Seen:
+    return {"output": a_tensor(a_function(candidate)(table, ids))}
+
+
+def _words_of_a_sentence(candidate: Any) -> Seen:
+    table, ids = _table_and_ids(7, 3, [2, 0, 6, 4], seed=180)
+    given = table.clone()
+    seen = _words(candidate, given, ids)
+    return seen | {"table changed": yes(not torch.equal(given, table))}
+
+
+def _words_of_another_sentence(candidate: Any) -> Seen:
+    return _words(candidate, *_table_and_ids(7, 3, [2, 5, 1, 3, 0], seed=180))
+
+
+def _words_that_stand_twice(candidate: Any) -> Seen:
+    return _words(candidate, *_table_and_ids(5, 8, [1, 1, 4, 1, 0, 2], seed=181))
+
+
+def _words_with_as_many_numbers_as_words(candidate: Any) -> Seen:
+    return _words(candidate, *_table_and_ids(4, 4, [3, 1, 2, 0], seed=182))
+
+
+def _words_gradients(candidate: Any) -> Seen:
+    table, ids = _table_and_ids(7, 3, [2, 0, 6, 4], seed=183)
+    (leaf,), (copied,) = watched(table)
+    return gradients(a_tensor(candidate(copied, ids)), {"table": leaf})
+
+
+def _without_parameters(change: Any) -> Any:
+    """Attention without parameters, whose result is made by `change(table, ids, X, weights)`."""
+
+    def run(table: Tensor, ids: Tensor) -> Tensor:
+        X = table[ids]
+        return change(table, ids, X, (X @ X.T * X.size(-1) ** -0.5).softmax(-1))
+
+    return run
+
+
+def _written_back(table: Tensor, ids: Tensor, X: Tensor, weights: Tensor) -> Tensor:
+    output = weights @ X
+    table[ids] = output
+    return output
+
+
+_CONTEXT_LINE = "X = table[ids]; (X @ X.T / math.sqrt(X.size(-1))).softmax(dim=-1) @ X"
+_CONTEXTUAL_MISTAKES = (
+    Mistake(
+        "the table's rows",
+        _without_parameters(lambda t, i, X, w: X),
+        "These are the rows of the table: no word has looked at its neighbours yet.",
+        "The row of a word is the same in every sentence. What makes the output depend on the others?",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "the plain average",
+        _without_parameters(lambda t, i, X, w: X.mean(0, keepdim=True).expand_as(X)),
+        "Every word gets the plain average of the sentence: all rows are equal.",
+        "Each word has shares of its own, from comparing its row with every row.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "the whole table is looked at",
+        lambda table, ids: (table[ids] @ table.T * table.size(-1) ** -0.5).softmax(-1) @ table,
+        "Each word looks at the whole table; it should look at its own sentence only.",
+        "Keys and values are the rows of the words that stand in the sentence.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "the table is changed",
+        _without_parameters(_written_back),
+        "The output is right, but your function writes it back into the table.",
+        "The next sentence would find other rows. Attention leaves the table alone.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "the softmax runs over the first axis",
+        lambda table, ids: (table[ids] @ table[ids].T * table.size(-1) ** -0.5).softmax(0) @ table[ids],
+        "Your softmax runs over the first axis: columns sum to 1, rows do not.",
+        "Row i belongs to word i, which looks. Over which axis must its shares sum to 1?",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "no scaling",
+        lambda table, ids: (table[ids] @ table[ids].T).softmax(-1) @ table[ids],
+        "The scores are not divided by √d.",
+        "d is the number of numbers in a word's row.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "divided by d",
+        lambda table, ids: (table[ids] @ table[ids].T / table.size(-1)).softmax(-1) @ table[ids],
+        "The scores are divided by d; the square root is missing.",
+        "Divide by √d.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "divided by the root of the sentence's length",
+        lambda table, ids: (table[ids] @ table[ids].T * len(ids) ** -0.5).softmax(-1) @ table[ids],
+        "The scores are divided by the root of the number of words.",
+        "d is the number of numbers in a word's row: X.size(-1).",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "divided by the root of the table's length",
+        lambda table, ids: (table[ids] @ table[ids].T * len(table) ** -0.5).softmax(-1) @ table[ids],
+        "The scores are divided by the root of the number of rows in the table.",
+        "d is the number of numbers in a word's row: X.size(-1).",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "no softmax",
+        lambda table, ids: table[ids] @ table[ids].T * table.size(-1) ** -0.5 @ table[ids],
+        "The scores are used as shares; the softmax is missing.",
+        "Shares are positive and sum to 1 in each row.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "only weights",
+        _without_parameters(lambda t, i, X, w: w),
+        "You return the weights; the new vectors are weights times rows.",
+        "One step is missing: the weighted sum.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "the row is added",
+        _without_parameters(lambda t, i, X, w: X + w @ X),
+        "The word's own row is added to the output.",
+        "The weighted sum alone is asked for; the word itself is in it already.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "nobody looks at itself",
+        lambda table, ids: (
+            (table[ids] @ table[ids].T * table.size(-1) ** -0.5).fill_diagonal_(-math.inf).softmax(-1)
+            @ table[ids]
+        ),
+        "No word looks at itself in your answer; it should, as at any other.",
+        "Leave the diagonal of the scores as it is.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "cosine in place of the dot product",
+        lambda table, ids: (
+            (F.normalize(table[ids], dim=-1) @ F.normalize(table[ids], dim=-1).T).softmax(-1) @ table[ids]
+        ),
+        "Your scores are cosines; the dot product keeps the lengths of the rows.",
+        "X @ X.T, divided by √d.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "no gradient",
+        lambda table, ids: _without_parameters(lambda t, i, X, w: w @ X)(table.detach(), ids),
+        "The numbers are right, but no gradient flows back to the table.",
+        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and NumPy cut the gradient.",
+        _CONTEXT_LINE,
+    ),
+)
+_CONTEXTUAL_PROPERTIES = (
+    Property(
+        "changes the table",
+        lambda seen: seen["words of a sentence"]["table changed"].item() == 0,
+        "Your function changes the table.",
+        "Assign to a new tensor: the rows must be the same for the next sentence.",
+    ),
+    Property(
+        "a word that stands twice",
+        lambda seen: torch.allclose(
+            seen["words that stand twice"]["output"][0],
+            seen["words that stand twice"]["output"][3],
+            atol=1e-3,
+        ),
+        "A word that stands twice in a sentence comes out differently each time.",
+        "There are no positions here: equal rows ask equal questions and get equal answers.",
+    ),
+    Property(
+        "no gradient",
+        lambda seen: seen["words gradients"]["gradient to table"].abs().max().item() > 0,
+        "No gradient flows back to the table.",
+        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and NumPy cut the gradient.",
+    ),
+    Property(
+        "not a mix of the sentence",
+        lambda seen: _is_mix_of_rows(seen["words of a sentence"]["output"]),
+        "Your output is no weighted mean of the sentence's rows: no shares give it.",
+        "Each output row is a sum of X's rows, with positive shares that sum to 1.",
+    ),
+    Property(
+        "other shares",
+        lambda seen: _agrees(seen, _words_of_a_sentence, CONTEXTUAL.reference),
+        "Your output mixes the rows of the sentence, but by other shares.",
+        "The shares of row i are softmax(X[i] · X[j] / √d) over all words j.",
+    ),
+)
+
+
+def _is_mix_of_rows(output: Tensor) -> bool:
+    """Say whether the first rows are weighted means of the four rows (in three dimensions: unique shares)."""
+    table, ids = _table_and_ids(7, 3, [2, 0, 6, 4], seed=180)
+    rows = torch.cat([table[ids], torch.ones(4, 1)], dim=-1).double()  # (4, 4): shares must also sum to 1
+    wanted = torch.cat([output, torch.ones(len(output), 1, dtype=output.dtype)], dim=-1)
+    shares = torch.linalg.solve(rows.T, wanted.T)
+    return bool((shares > -1e-3).all())
+
+
+CONTEXTUAL = Exercise(
+    id="04.contextual_words",
+    title="Words in context, without parameters",
+    stub=CONTEXTUAL_STUB,
+    reference=_without_parameters(lambda t, i, X, w: w @ X),
+    experiments=(
+        _words_of_a_sentence,
+        _words_of_another_sentence,
+        _words_that_stand_twice,
+        _words_with_as_many_numbers_as_words,
+        _words_gradients,
+    ),
+    mistakes=_CONTEXTUAL_MISTAKES,
+    properties=_CONTEXTUAL_PROPERTIES,
+    difficulty=1,
+    importance=4,
+    minutes=10,
+)
+
+# ── 04.additive_scores ────────────────────────────────────────────────────────────────────────────────
+
+ADDITIVE_STUB = '''
+def additive_scores(q, k, w_q, w_k, w):
+    """Score every query against every key by a small network: tanh(q w_q + k w_k) · w.
+
+    Args:
+        q: (Tq, Dq).
+        k: (Tk, Dk).
+        w_q, w_k: (Dq, h) and (Dk, h).
+        w: (h,).
+
+    Returns:
+        Scores, (Tq, Tk). No softmax.
+    """
+'''
+
+
+def _pairs(tq: int, tk: int, dq: int, dk: int, h: int, seed: int) -> tuple[Tensor, ...]:
+    return (
+        numbers(tq, dq, seed=seed),
+        numbers(tk, dk, seed=seed + 1),
+        numbers(dq, h, seed=seed + 2),
+        numbers(dk, h, seed=seed + 3),
+        numbers(h, seed=seed + 4),
+    )
+
+
+def _additive(candidate: Any, *sizes: int, seed: int) -> Seen:
+    return {"scores": a_tensor(a_function(candidate)(*_pairs(*sizes, seed=seed)))}
+
+
+def _additive_of_unlike_sizes(candidate: Any) -> Seen:
+    return _additive(candidate, 3, 5, 4, 7, 6, seed=190)
+
+
+def _additive_of_one_query(candidate: Any) -> Seen:
+    return _additive(candidate, 1, 4, 3, 2, 5, seed=195)
+
+
+def _additive_of_equal_sizes(candidate: Any) -> Seen:
+    return _additive(candidate, 4, 4, 4, 4, 4, seed=200)
+
+
+def _additive_gradients(candidate: Any) -> Seen:
+    leaves, copies = watched(*_pairs(3, 5, 4, 7, 6, seed=205))
+    names = ("q", "k", "w_q", "w_k", "w")
+    return gradients(a_tensor(candidate(*copies)), dict(zip(names, leaves, strict=True)))
+
+
+def _sum_of(q: Tensor, k: Tensor, w_q: Tensor, w_k: Tensor) -> Tensor:
+    return (q @ w_q)[:, None] + (k @ w_k)[None]  # (Tq, Tk, h)
+
+
+_ADDITIVE_LINE = "torch.tanh((q @ w_q)[:, None, :] + (k @ w_k)[None, :, :]) @ w"
+_ADDITIVE_MISTAKES = (
+    Mistake(
+        "no tanh",
+        lambda q, k, w_q, w_k, w: _sum_of(q, k, w_q, w_k) @ w,
+        "The tanh is missing, so a query adds the same number to all its scores.",
+        "Without it the softmax would not notice the query at all. Where does the tanh belong?",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "tanh after w",
+        lambda q, k, w_q, w_k, w: torch.tanh(_sum_of(q, k, w_q, w_k) @ w),
+        "The tanh comes after w; it belongs before, on each of the h numbers.",
+        "tanh(q w_q + k w_k) first, then the product with w.",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "tanh before the sum",
+        lambda q, k, w_q, w_k, w: (torch.tanh(q @ w_q)[:, None] + torch.tanh(k @ w_k)[None]) @ w,
+        "The tanh is taken of query and key apart; it belongs around their sum.",
+        "Query and key must meet inside the tanh.",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "product in place of the sum",
+        lambda q, k, w_q, w_k, w: torch.tanh((q @ w_q)[:, None] * (k @ w_k)[None]) @ w,
+        "Query and key are multiplied; additive attention adds them.",
+        "It is in the name.",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "difference in place of the sum",
+        lambda q, k, w_q, w_k, w: torch.tanh((q @ w_q)[:, None] - (k @ w_k)[None]) @ w,
+        "The key is subtracted; additive attention adds it.",
+        "It is in the name.",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "sigmoid",
+        lambda q, k, w_q, w_k, w: torch.sigmoid(_sum_of(q, k, w_q, w_k)) @ w,
+        "A sigmoid stands where the tanh belongs.",
+        "tanh gives numbers between -1 and 1.",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "relu",
+        lambda q, k, w_q, w_k, w: torch.relu(_sum_of(q, k, w_q, w_k)) @ w,
+        "A ReLU stands where the tanh belongs.",
+        "tanh gives numbers between -1 and 1.",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "w is missing",
+        lambda q, k, w_q, w_k, w: torch.tanh(_sum_of(q, k, w_q, w_k)).sum(-1),
+        "The h numbers are added up; each should be multiplied by its own weight in w.",
+        "The last step is a product with w, (…, h) @ (h,).",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "the mean over h",
+        lambda q, k, w_q, w_k, w: (torch.tanh(_sum_of(q, k, w_q, w_k)) * w).mean(-1),
+        "The h products are averaged; they should be added up.",
+        "A product with w adds them up: (…, h) @ (h,).",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "transposed",
+        lambda q, k, w_q, w_k, w: (torch.tanh(_sum_of(q, k, w_q, w_k)) @ w).T,
+        "The scores are transposed: rows should be queries.",
+        "Which of the two gets the new axis in front, and which behind?",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "softmax",
+        lambda q, k, w_q, w_k, w: (torch.tanh(_sum_of(q, k, w_q, w_k)) @ w).softmax(-1),
+        "These are weights already; the exercise asks for the scores.",
+        "Leave the softmax out.",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "scaled",
+        lambda q, k, w_q, w_k, w: torch.tanh(_sum_of(q, k, w_q, w_k)) @ w / len(w) ** 0.5,
+        "The scores are divided by √h; additive scores need no scaling.",
+        "The tanh keeps them in bounds.",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "row by row only",
+        lambda q, k, w_q, w_k, w: torch.tanh(q @ w_q + k @ w_k) @ w,
+        "Query i meets key i only; every query should meet every key.",
+        "Make (Tq, 1, h) and (1, Tk, h) of the two: their sum is (Tq, Tk, h).",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "w_q and w_k exchanged",
+        lambda q, k, w_q, w_k, w: torch.tanh((q @ w_k)[:, None] + (k @ w_q)[None]) @ w,
+        "w_q is applied to the keys and w_k to the queries.",
+        "q @ w_q, k @ w_k.",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "no gradient",
+        lambda q, k, w_q, w_k, w: (torch.tanh(_sum_of(q, k, w_q, w_k)) @ w).detach(),
+        "The numbers are right, but no gradient flows back through your function.",
+        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and NumPy cut the gradient.",
+        _ADDITIVE_LINE,
+    ),
+)
+
+
+def _bounded(seen: dict[str, Seen]) -> bool:
+    w = _pairs(3, 5, 4, 7, 6, seed=190)[-1]
+    return bool((seen["additive of unlike sizes"]["scores"].abs() <= w.abs().sum() + 1e-3).all())
+
+
+_ADDITIVE_PROPERTIES = (
+    Property(
+        "out of bounds",
+        _bounded,
+        "Your scores are larger than a tanh allows.",
+        "Each of the h numbers lies between -1 and 1 before it is multiplied by its weight in w.",
+    ),
+    Property(
+        "no gradient",
+        lambda seen: all(gradient.abs().max() > 0 for gradient in seen["additive gradients"].values()),
+        "The gradient does not reach all five inputs.",
+        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and NumPy cut the gradient.",
+    ),
+    Property(
+        "another formula",
+        lambda seen: _agrees(seen, _additive_of_unlike_sizes, ADDITIVE.reference),
+        "Every query meets every key, but by another formula.",
+        "For one pair: add the two h-vectors q w_q and k w_k, take the tanh of each number, multiply by w, add up.",
+    ),
+)
+
+ADDITIVE = Exercise(
+    id="04.additive_scores",
+    title="Additive scores",
+    stub=ADDITIVE_STUB,
+    reference=lambda q, k, w_q, w_k, w: torch.tanh(_sum_of(q, k, w_q, w_k)) @ w,
+    experiments=(
+        _additive_of_unlike_sizes,
+        _additive_of_one_query,
+        _additive_of_equal_sizes,
+        _additive_gradients,
+    ),
+    mistakes=_ADDITIVE_MISTAKES,
+    properties=_ADDITIVE_PROPERTIES,
+    difficulty=2,
+    importance=3,
+    minutes=10,
+)
+
+# ── 04.kernel_regression ──────────────────────────────────────────────────────────────────────────────
+
+KERNEL_STUB = '''
+def kernel_regression(x_new, x, y, h):
+    """Estimate y at new points by a weighted mean of known ones: softmax(-(x_new - x)² / (2 h²)) y.
+
+    Args:
+        x_new: where to estimate, (N,).
+        x, y: the known points, (K,) each.
+        h: the width of the kernel, a number.
+
+    Returns:
+        The estimates, (N,).
+    """
+'''
+
+
+def _points(n: int, known: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    return numbers(n, seed=seed), numbers(known, seed=seed + 1), numbers(known, seed=seed + 2, std=2.0)
+
+
+def _kernel_with_few_points(candidate: Any) -> Seen:
+    return {"estimates": a_tensor(a_function(candidate)(*_points(3, 5, seed=210), 0.7))}
+
+
+def _kernel_with_as_many_new_points_as_known(candidate: Any) -> Seen:
+    return {"estimates": a_tensor(candidate(*_points(4, 4, seed=215), 0.5))}
+
+
+def _kernel_that_is_wide(candidate: Any) -> Seen:
+    return {"estimates": a_tensor(candidate(*_points(6, 4, seed=220), 3.0))}
+
+
+def _kernel_that_is_narrow(candidate: Any) -> Seen:
+    return {"estimates": a_tensor(candidate(*_points(4, 6, seed=225), 0.1))}
+
+
+def _kernel_far_away(candidate: Any) -> Seen:
+    """A point so far from all others that every bell curve is 0 there; the softmax still has shares."""
+    _, x, y = _points(1, 5, seed=230)
+    return {"estimates": a_tensor(candidate(torch.tensor([60.0, -60.0]), x, y, 1.0))}
+
+
+def _kernel_gradients(candidate: Any) -> Seen:
+    leaves, copies = watched(*_points(3, 5, seed=235))
+    return gradients(a_tensor(candidate(*copies, 0.7)), dict(zip(("x_new", "x", "y"), leaves, strict=True)))
+
+
+def _kernel(score: Any, *, over: int = -1) -> Any:
+    """Kernel regression by the softmax of `score(difference, h)`, where the difference is (N, K)."""
+    return lambda x_new, x, y, h: score(x_new[:, None] - x, h).softmax(over) @ y
+
+
+_KERNEL_LINE = "(-((x_new[:, None] - x) ** 2) / (2 * h**2)).softmax(dim=-1) @ y"
+_KERNEL_MISTAKES = (
+    Mistake(
+        "no square",
+        _kernel(lambda d, h: -d / (2 * h**2)),
+        "The difference is not squared: points on one side only get more and more weight.",
+        "A point to the left is as near as one to the right.",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "distance in place of its square",
+        _kernel(lambda d, h: -d.abs() / (2 * h**2)),
+        "The distance is not squared.",
+        "A bell curve falls with the square of the distance.",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "the sign is turned",
+        _kernel(lambda d, h: d**2 / (2 * h**2)),
+        "The farthest point gets the largest weight: the minus sign is missing.",
+        "Near means a large score.",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "the 2 is missing",
+        _kernel(lambda d, h: -(d**2) / h**2),
+        "The 2 below the line is missing: the kernel is too narrow.",
+        "-(x_new - x)² / (2 h²).",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "h is not squared",
+        _kernel(lambda d, h: -(d**2) / (2 * h)),
+        "h is not squared.",
+        "-(x_new - x)² / (2 h²).",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "multiplied by h²",
+        _kernel(lambda d, h: -(d**2) / 2 * h**2),
+        "h² stands above the line; a wider kernel should make the scores smaller.",
+        "Python works from left to right: a / 2 * b is (a / 2) * b. Use parentheses.",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "h is left out",
+        _kernel(lambda d, h: -(d**2) / 2),
+        "The width h has no influence.",
+        "-(x_new - x)² / (2 h²).",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "the softmax runs over the new points",
+        _kernel(lambda d, h: -(d**2) / (2 * h**2), over=0),
+        "Your softmax runs over the new points; each of them needs shares of its own.",
+        "The known points are the keys. Which axis of (N, K) are they?",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "shares that do not sum to 1",
+        lambda x_new, x, y, h: (-((x_new[:, None] - x) ** 2) / (2 * h**2)).exp() @ y,
+        "The kernel's values are not divided by their sum.",
+        "A weighted mean has shares that sum to 1.",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "0 / 0 far away",
+        lambda x_new, x, y, h: (w := (-((x_new[:, None] - x) ** 2) / (2 * h**2)).exp()) @ y / w.sum(-1),
+        "Right near the points; far away every bell curve is 0, and 0 / 0 is NaN.",
+        "The softmax takes the largest score away first. Use it, or do the same.",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "the nearest point",
+        lambda x_new, x, y, h: y[(x_new[:, None] - x).abs().argmin(-1)] + 0 * x_new,
+        "Only the nearest point counts; every point should get its share.",
+        "argmin makes a hard choice, the softmax a soft one.",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "the plain mean",
+        lambda x_new, x, y, h: y.mean() + 0 * x_new,
+        "Every new point gets the plain mean of y.",
+        "Nearer points should have larger shares.",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "only weights",
+        lambda x_new, x, y, h: (-((x_new[:, None] - x) ** 2) / (2 * h**2)).softmax(-1),
+        "You return the shares; the estimate is shares times y.",
+        "One step is missing: the weighted sum.",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "x in place of y",
+        lambda x_new, x, y, h: (-((x_new[:, None] - x) ** 2) / (2 * h**2)).softmax(-1) @ x,
+        "The x of the known points are mixed; their y should be.",
+        "Keys are compared, values are mixed. Which is which here?",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "point by point only",
+        lambda x_new, x, y, h: (-((x_new - x) ** 2) / (2 * h**2)).softmax(-1) * y,
+        "New point i meets known point i only; it should meet all of them.",
+        "x_new[:, None] - x makes a table (N, K) of all differences.",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "no gradient",
+        lambda *given: _kernel(lambda d, h: -(d**2) / (2 * h**2))(*(g.detach() for g in given[:3]), given[3]),
+        "The numbers are right, but no gradient flows back through your function.",
+        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and NumPy cut the gradient.",
+        _KERNEL_LINE,
+    ),
+)
+_KERNEL_PROPERTIES = (
+    Property(
+        "far away",
+        lambda seen: bool(seen["kernel far away"]["estimates"].isfinite().all()),
+        "Far away from all points your estimate is not a number.",
+        "There every bell curve is 0. The softmax takes the largest score away first; do the same.",
+    ),
+    Property(
+        "outside the known values",
+        lambda seen: bool(
+            (seen["kernel with few points"]["estimates"] <= _points(3, 5, seed=210)[2].max() + 1e-3).all()
+            and (seen["kernel with few points"]["estimates"] >= _points(3, 5, seed=210)[2].min() - 1e-3).all()
+        ),
+        "An estimate lies outside all known y; a weighted mean cannot.",
+        "Do the shares of one new point sum to 1, and is none negative?",
+    ),
+    Property(
+        "no gradient",
+        lambda seen: all(gradient.abs().max() > 0 for gradient in seen["kernel gradients"].values()),
+        "The gradient does not reach x_new, x and y.",
+        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and NumPy cut the gradient.",
+    ),
+    Property(
+        "another kernel",
+        lambda seen: _agrees(seen, _kernel_with_few_points, KERNEL.reference),
+        "Your estimates are means of the known y, but by other shares.",
+        "Each share is softmax(-(x_new - x)² / (2 h²)), over the known points.",
+    ),
+)
+
+KERNEL = Exercise(
+    id="04.kernel_regression",
+    title="Kernel regression is attention",
+    stub=KERNEL_STUB,
+    reference=_kernel(lambda d, h: -(d**2) / (2 * h**2)),
+    experiments=(
+        _kernel_with_few_points,
+        _kernel_with_as_many_new_points_as_known,
+        _kernel_that_is_wide,
+        _kernel_that_is_narrow,
+        _kernel_far_away,
+        _kernel_gradients,
+    ),
+    mistakes=_KERNEL_MISTAKES,
+    properties=_KERNEL_PROPERTIES,
+    difficulty=2,
+    importance=2,
+    minutes=10,
+)
+
+# ── 04.effect_of_each_key ─────────────────────────────────────────────────────────────────────────────
+
+EFFECT_STUB = '''
+def effect_of_each_key(q, k, v):
+    """Measure what each key does: how far the output moves when that key and its value are taken away.
+
+    Args:
+        q: one query, (Dh,).
+        k: keys, (T, Dh), at least two.
+        v: values, (T, Dv).
+
+    Returns:
+        (T,): for each key, the length (Euclidean norm) of the difference between attention with all keys and
+        attention without this key. Without it, the softmax shares out anew among the others.
+    """
+'''
+
+
+def _one_query(n_keys: int, d_head: int, d_value: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    return (
+        numbers(d_head, seed=seed),
+        numbers(n_keys, d_head, seed=seed + 1),
+        numbers(n_keys, d_value, seed=seed + 2, std=2.0),
+    )
+
+
+def _effect(candidate: Any, *sizes: int, seed: int) -> Seen:
+    return {"effects": a_tensor(a_function(candidate)(*_one_query(*sizes, seed=seed)))}
+
+
+def _effect_of_five_keys(candidate: Any) -> Seen:
+    return _effect(candidate, 5, 4, 3, seed=240)
+
+
+def _effect_of_two_keys(candidate: Any) -> Seen:
+    return _effect(candidate, 2, 3, 4, seed=245)
+
+
+def _effect_with_equal_sizes(candidate: Any) -> Seen:
+    return _effect(candidate, 4, 4, 4, seed=250)
+
+
+def _effect_of_an_empty_value(candidate: Any) -> Seen:
+    """One value is zero and has the largest weight: taking it away still moves the output."""
+    q, k, v = _one_query(5, 4, 3, seed=255)
+    k[2], v[2] = q * 2, 0.0
+    return {"effects": a_tensor(candidate(q, k, v))}
+
+
+def _attend_one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return (k @ q * len(q) ** -0.5).softmax(0) @ v
+
+
+def _effects(without: Any, length: Any = None) -> Any:
+    """The effects, where `without(q, k, v, j)` is the output without key j."""
+
+    def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        moves = [_attend_one(q, k, v) - without(q, k, v, j) for j in range(len(k))]
+        return torch.stack([length(move) if length else move.norm() for move in moves])
+
+    return run
+
+
+def _left_out(q: Tensor, k: Tensor, v: Tensor, j: int) -> Tensor:
+    others = [i for i in range(len(k)) if i != j]
+    return _attend_one(q, k[others], v[others])
+
+
+def _weight_set_to_zero(q: Tensor, k: Tensor, v: Tensor, j: int) -> Tensor:
+    weights = (k @ q * len(q) ** -0.5).softmax(0)
+    return weights.index_fill(0, torch.tensor(j), 0.0) @ v
+
+
+def _key_set_to_zero(q: Tensor, k: Tensor, v: Tensor, j: int) -> Tensor:
+    return _attend_one(q, k.index_fill(0, torch.tensor(j), 0.0), v)
+
+
+def _key_and_value_set_to_zero(q: Tensor, k: Tensor, v: Tensor, j: int) -> Tensor:
+    zero = torch.tensor(j)
+    return _attend_one(q, k.index_fill(0, zero, 0.0), v.index_fill(0, zero, 0.0))
+
+
+def _unscaled_effects(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return _effects(_left_out)(q * len(q) ** 0.5, k, v)
+
+
+_EFFECT_LINE = "others = torch.arange(T) != j; attention(q, k[others], v[others])"
+_EFFECT_MISTAKES = (
+    Mistake(
+        "the weights",
+        lambda q, k, v: (k @ q * len(q) ** -0.5).softmax(0),
+        "These are the attention weights: where the query looked, not what it did.",
+        "Take key j and its value away, attend again, and see how far the output moves.",
+        _EFFECT_LINE,
+    ),
+    Mistake(
+        "not shared out anew",
+        _effects(_weight_set_to_zero),
+        "The weight is set to 0, but the others do not share it out anew.",
+        "Take the key away before the softmax.",
+        _EFFECT_LINE,
+    ),
+    Mistake(
+        "the key is set to zero",
+        _effects(_key_set_to_zero),
+        "A key of zeros is still there: its score is 0, and e to the power of 0 is 1.",
+        "Leave row j of k and of v out, then attend.",
+        _EFFECT_LINE,
+    ),
+    Mistake(
+        "key and value are set to zero",
+        _effects(_key_and_value_set_to_zero),
+        "A key of zeros still gets a share: its score is 0, and e to the power of 0 is 1.",
+        "Leave row j of k and of v out, then attend.",
+        _EFFECT_LINE,
+    ),
+    Mistake(
+        "the squared length",
+        _effects(_left_out, lambda move: move.pow(2).sum()),
+        "These are squared lengths; the root is missing.",
+        "The Euclidean norm is the root of the sum of squares: `.norm()`.",
+        "(all_keys - without).norm()",
+    ),
+    Mistake(
+        "the sum of absolute values",
+        _effects(_left_out, lambda move: move.abs().sum()),
+        "The differences are added up without their signs; a length squares them.",
+        "The Euclidean norm is the root of the sum of squares: `.norm()`.",
+        "(all_keys - without).norm()",
+    ),
+    Mistake(
+        "the largest difference",
+        _effects(_left_out, lambda move: move.abs().max()),
+        "You take the largest difference; the length takes all of them together.",
+        "The Euclidean norm is the root of the sum of squares: `.norm()`.",
+        "(all_keys - without).norm()",
+    ),
+    Mistake(
+        "the mean difference",
+        _effects(_left_out, lambda move: move.abs().mean()),
+        "You take the mean difference; the length takes all of them together.",
+        "The Euclidean norm is the root of the sum of squares: `.norm()`.",
+        "(all_keys - without).norm()",
+    ),
+    Mistake(
+        "no scaling",
+        _unscaled_effects,
+        "Right, but for the scores, which are not divided by √Dh.",
+        "Use your scaled_dot_product_attention, or divide by √Dh here too.",
+        "(k @ q / math.sqrt(q.size(-1))).softmax(dim=-1) @ v",
+    ),
+    Mistake(
+        "the difference of lengths",
+        lambda q, k, v: torch.stack(
+            [(_attend_one(q, k, v).norm() - _left_out(q, k, v, j).norm()).abs() for j in range(len(k))]
+        ),
+        "You compare two lengths; the length of the difference is asked for.",
+        "Subtract the two outputs first, then take the norm.",
+        "(all_keys - without).norm()",
+    ),
+    Mistake(
+        "the length of what is left",
+        lambda q, k, v: torch.stack([_left_out(q, k, v, j).norm() for j in range(len(k))]),
+        "These are the lengths of the outputs without each key, not of the differences.",
+        "Subtract the output with all keys first.",
+        "(all_keys - without).norm()",
+    ),
+    Mistake(
+        "only this key is left",
+        _effects(lambda q, k, v, j: v[j]),
+        "You keep key j alone; it should be the one that is left out.",
+        "Which rows does your selection keep?",
+        _EFFECT_LINE,
+    ),
+)
+
+
+def _never_negative(seen: dict[str, Seen]) -> bool:
+    return bool((seen["effect of five keys"]["effects"] >= 0).all())
+
+
+_EFFECT_PROPERTIES = (
+    Property(
+        "a negative length",
+        _never_negative,
+        "A length cannot be negative.",
+        "The Euclidean norm is the root of the sum of squares: `.norm()`.",
+    ),
+    Property(
+        "an empty value",
+        lambda seen: seen["effect of an empty value"]["effects"][2].item() > 1e-3,
+        "A key whose value is zero has an effect: without it, the others share out anew.",
+        "Take the key away before the softmax, not only its value.",
+    ),
+    Property(
+        "another measure",
+        lambda seen: _agrees(seen, _effect_of_five_keys, EFFECT.reference),
+        "These are not the lengths asked for.",
+        "Do it by hand for two keys: without key 0 the output is v[1]. How far is that from the output with both?",
+    ),
+)
+
+EFFECT = Exercise(
+    id="04.effect_of_each_key",
+    title="Weights are not effects",
+    stub=EFFECT_STUB,
+    reference=_effects(_left_out),
+    experiments=(
+        _effect_of_five_keys,
+        _effect_of_two_keys,
+        _effect_with_equal_sizes,
+        _effect_of_an_empty_value,
+    ),
+    mistakes=_EFFECT_MISTAKES,
+    properties=_EFFECT_PROPERTIES,
+    difficulty=3,
+    importance=3,
+    minutes=15,
+)
+
+EXERCISES = (CONTEXTUAL, SOFTMAX, ATTENTION, ADDITIVE, SPLIT, MERGE, MULTI_HEAD, BUG, CROSS, KERNEL, EFFECT)

@@ -83,11 +83,16 @@ class Diagnosis:
     expected: Tensor | None = None
 
 
+def experiment_name(experiment: Callable[[Any], Seen]) -> str:
+    """Return the name under which what an experiment saw is kept: its function's, in words."""
+    return experiment.__name__.strip("_").replace("_", " ")
+
+
 def observe(exercise: Exercise, candidate: Any) -> dict[str, Seen | Exception]:
     """Run every experiment on a candidate, each from the same random state; an exception is an observation."""
     shown: dict[str, Seen | Exception] = {}
     for experiment in exercise.experiments:
-        name = experiment.__name__.strip("_").replace("_", " ")
+        name = experiment_name(experiment)
         with quiet_and_forked():
             try:
                 shown[name] = {key: tensor.detach().double() for key, tensor in experiment(candidate).items()}
@@ -99,7 +104,7 @@ def observe(exercise: Exercise, candidate: Any) -> dict[str, Seen | Exception]:
 def diagnose(exercise: Exercise, candidate: Any) -> Diagnosis:
     """Say what a candidate shows: the reference, a known mistake, a symptom, or the first difference.
 
-    Notes (names that begins with "_") tell mistakes apart and serve properties; they decide no pass.
+    Notes (names that begin with "_") tell mistakes apart and serve properties; they decide no pass.
     """
     expected, known = known_observations(exercise)
     shown = observe(exercise, candidate)
@@ -125,7 +130,10 @@ def diagnose(exercise: Exercise, candidate: Any) -> Diagnosis:
             )
     if isinstance(worst, Exception):
         return Diagnosis(Verdict(False, *explain_error(worst, f"in the experiment “{wrong[0]}”")))
-    return Diagnosis(Verdict(False, *explain_difference(where, got, wanted)), "", where, got, wanted)
+    only_later = wrong[0] != next(iter(expected))
+    return Diagnosis(
+        Verdict(False, *explain_difference(where, got, wanted, only_later)), "", where, got, wanted
+    )
 
 
 @functools.cache

@@ -155,8 +155,13 @@ def explain_shape(where: str, got: Tensor, expected: Tensor) -> Words:
     return "a shape that differs", message[:83], hint
 
 
-def explain_difference(where: str, got: Tensor | None, expected: Tensor | None) -> Words:
-    """Say where the numbers differ first, and by how much."""
+def explain_difference(where: str, got: Tensor | None, expected: Tensor | None, only_later: bool) -> Words:
+    """Say where the numbers differ first, and by how much.
+
+    Args:
+        where: the quantity and the experiment.
+        only_later: the first experiment was right, so that the answer is right for some inputs.
+    """
     if got is None or expected is None or got.numel() == 0:
         return None, "Your answer differs from what was expected.", where
     if not got.isfinite().all() and expected.isfinite().all():
@@ -166,12 +171,29 @@ def explain_difference(where: str, got: Tensor | None, expected: Tensor | None) 
             f"Your answer holds {kind} where a number was expected.",
             f"Seen in: {where}. What is exponentiated, divided or squared there, and how large can it be?",
         )
-    index = tuple(int(i) for i in ((got - expected).abs() == (got - expected).abs().max()).nonzero()[0])
+    off = (got - expected).abs().nan_to_num(0.0)
+    index = tuple(int(i) for i in (off == off.max()).nonzero()[0])
+    numbers = (
+        f"Seen in: {where}. Farthest off at index {list(index)}: got {got[index]:.4g}, "
+        f"expected {expected[index]:.4g}."
+    )
+    if where.startswith("gradient to"):
+        quantity = where.split(",")[0]
+        return (
+            "another gradient",
+            f"The numbers are right, but the {quantity} is not.",
+            f"Is a part cut off by `.detach()`, `.data`, torch.no_grad() or a rounding? {numbers}",
+        )
+    if only_later:
+        return (
+            "right for some inputs only",
+            "Right for the first input, wrong for another.",
+            f"Is a size written as a number, taken from the wrong axis, or squeezed away? {numbers}",
+        )
     return (
         None,
         "Your answer has the right shape, but other numbers than expected.",
-        f"Seen in: {where}. Farthest off at index {list(index)}: got {got[index]:.4g}, "
-        f"expected {expected[index]:.4g}. Follow that one number through your code by hand.",
+        f"{numbers} Follow that one number through your code by hand.",
     )
 
 

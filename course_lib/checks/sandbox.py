@@ -18,7 +18,7 @@ SEED = 20170612  # the day "Attention is all you need" was put on arXiv
 def quiet_and_forked() -> Iterator[None]:
     """Seed every random generator for the block and put back afterwards what the block may have changed."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
-    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    dtype, gradients, threads = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
     with (
         torch.random.fork_rng(devices=[]),
         warnings.catch_warnings(),
@@ -29,6 +29,7 @@ def quiet_and_forked() -> Iterator[None]:
         random.seed(SEED)
         np.random.seed(SEED)
         torch.manual_seed(SEED)
+        torch.set_num_threads(1)  # the tensors are tiny: on a busy machine threads would wait for each other
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)
         try:
@@ -36,5 +37,6 @@ def quiet_and_forked() -> Iterator[None]:
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
+            torch.set_num_threads(threads)
             torch.set_default_dtype(dtype)
             torch.set_grad_enabled(gradients)

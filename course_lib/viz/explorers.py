@@ -506,20 +506,21 @@ class SoftmaxTemperature(Explorer):
         )
 
     def static(self) -> Picture:
-        """Show the weights at three temperatures: 1, √(d/4), where they look as at d = 4, and √d."""
+        """Show the weights at the temperatures 1, √(d/4) and √d, and beside them those of d = 4."""
         width = self._k.size(1)
-        temperatures = {1.0: "T = 1", math.sqrt(width / 4): "T = √(d/4)", math.sqrt(width): "T = √d"}
-        return show_bars(
-            {
-                f"{name}" if temperature == 1 else f"{name} = {temperature:.3g}": (
-                    self._scores(width) / temperature
-                ).softmax(-1)
-                for temperature, name in temperatures.items()
-            },
-            self._labels,
-            y_label="weight",
-            title=f"One softmax, three temperatures T (d = {width})",
-        )
+        panels = {
+            f"{name}{temperature:.3g}": (self._scores(width) / temperature).softmax(-1)
+            for name, temperature in (
+                ("", 1.0),
+                ("√(d/4) = ", math.sqrt(width / 4)),
+                ("√d = ", math.sqrt(width)),
+            )
+        }
+        title = f"d = {width} at three temperatures"
+        if width > 4:
+            panels["d = 4"] = self._scores(4).softmax(-1)
+            title += ", and d = 4 at temperature 1"
+        return show_bars(panels, self._labels, y_label="weight", title=title)
 
     def _scores(self, width: int) -> Tensor:
         return self._k[:, :width] @ self._q[:width]  # (n,)

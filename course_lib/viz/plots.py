@@ -31,6 +31,7 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import IdentityTransform
 from torch import Tensor
 
@@ -643,6 +644,7 @@ def plot_curves(
     x: Values,
     curves: Mapping[Any, Values],
     *,
+    points: tuple[Values, Values] | None = None,
     log_x: bool = False,
     log_y: bool = False,
     x_label: str | None = None,
@@ -650,11 +652,12 @@ def plot_curves(
     title: str | None = None,
     ax: Axes | None = None,
 ) -> CurveArtists:
-    """Draw up to six lines, which differ by dash and marker as well as by colour.
+    """Draw up to six lines, which differ by dash and, where they have few points, by marker.
 
     Args:
         x: (P,).
         curves: a dict of labels → (P,).
+        points: data beside the lines, x and y of (N,) each, drawn as dots.
         log_x, log_y: logarithmic axes.
         x_label, y_label, title: words below, beside and above.
         ax: where to draw; None = on a new figure.
@@ -663,8 +666,11 @@ def plot_curves(
         ValueError: a curve of another length than `x`; none or more than six; a number that is not finite, or
             not above 0 on a logarithmic axis.
     """
-    points, drawn = _curves("plot_curves", x, curves)
-    checks = [("x", points, log_x), *((repr(name), each, log_y) for name, each in drawn.items())]
+    places, drawn = _curves("plot_curves", x, curves)
+    dots = None if points is None else [_finite("plot_curves: points", each, 1) for each in points]
+    if dots is not None and len(dots[0]) != len(dots[1]):
+        raise ValueError(f"plot_curves: points need as many x as y, got {len(dots[0])} and {len(dots[1])}")
+    checks = [("x", places, log_x), *((repr(name), each, log_y) for name, each in drawn.items())]
     for name, each, is_log in checks:
         if is_log and float(each.min()) <= 0:
             raise ValueError(
@@ -675,18 +681,26 @@ def plot_curves(
         ax = new_figure(5.5, 3.2)[1][0]
     with style():
         lines = {}
+        few = len(places) <= 25  # markers on a dense line would look like data
+        if dots is not None:
+            ax.scatter(*dots, s=14, color="#666666", zorder=3)
         for number_of_line, (name, each) in enumerate(drawn.items()):
             lines[name] = ax.plot(
-                points,
+                places,
                 each,
                 color=COLOURS[number_of_line],
                 linestyle=LINES[number_of_line],
-                marker=MARKERS[number_of_line],
+                marker=MARKERS[number_of_line] if few else None,
                 markersize=4.5,
-                markevery=max(1, len(points) // 10),
+                markevery=max(1, len(places) // 10),
                 label=name,
             )[0]
         ax.set(xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
+        if log_x and len(places) <= 8:  # the few values themselves say more than powers of ten
+            ax.set_xticks(places, [f"{float(place):g}" for place in places], minor=False)
+            ax.set_xticks([], minor=True)
+        elif not log_x and bool((places == places.round()).all()):
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(xlabel=x_label or "", ylabel=y_label or "")
         ax.grid(color="#e5e5e5", linewidth=0.6)
         if title is not None:

@@ -1,0 +1,320 @@
+"""What the browser tests hold in their hands: a running JupyterLab, a notebook on a page, an explorer in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+from urllib.parse import urlsplit
+
+import numpy as np
+from jupyter_client import BlockingKernelClient
+from PIL import Image
+from playwright.sync_api import ConsoleMessage, Locator, Page, Route, WebSocketRoute
+
+PATIENCE = 120.0  # seconds; a busy CI machine is slow, and nothing that works waits for it
+
+Value = TypeVar("Value")
+
+
+def until(what: str, look: Callable[[], Value | bool | None], patience: float = PATIENCE) -> Value:
+    """Look again and again until there is something to see; return it."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        seen = look()
+        if seen:
+            return seen  # type: ignore[return-value]
+        time.sleep(0.1)  # the machine may have two cores only, and the kernel wants both
+    raise AssertionError(f"waited {patience:.0f} s in vain for: {what}")
+
+
+class Told:
+    """What a person may want to know after the run: where the screenshots are, how fast the explorers answer."""
+
+    screenshots: Path | None = None
+    log: Path | None = None
+    open_notebooks: ClassVar[list[Notebook]] = []
+    milliseconds: ClassVar[dict[str, list[float]]] = {}
+
+
+@dataclass
+class Lab:
+    """A running JupyterLab: the address that course.py printed, and the folder that it serves."""
+
+    address: str
+    my: Path
+    runtime: Path
+
+    @property
+    def origin(self) -> str:
+        parts = urlsplit(self.address)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def token(self) -> str:
+        return urlsplit(self.address).query.removeprefix("token=")
+
+    def page_of(self, path: str) -> str:
+        return f"{self.origin}/lab/tree/{path}?reset&token={self.token}"
+
+    def session(self, path: str) -> dict[str, Any] | None:
+        """Return what the server knows of an open notebook's kernel."""
+        request = urllib.request.Request(
+            f"{self.origin}/api/sessions", headers={"Authorization": f"token {self.token}"}
+        )
+        no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with no_proxy.open(request, timeout=PATIENCE) as answer:
+            return next((one for one in json.load(answer) if one["path"] == path), None)
+
+
+@dataclass
+class Guard:
+    """What a page should never do: ask another server for something, or complain in the console."""
+
+    origin: str
+    strangers: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        # data: and blob: addresses hold their content and ask nobody; no other scheme is let through.
+        host = re.escape(self.origin.partition("://")[2])
+        page.context.route(re.compile(rf"^(?!http://{host}/|data:|blob:)"), self._block)
+        page.context.route_web_socket(re.compile(rf"^(?!ws://{host}/)"), self._block_socket)
+        page.on("console", self._listen)
+        page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
+
+    def _block(self, route: Route) -> None:
+        self.strangers.append(route.request.url)
+        route.abort()
+
+    def _block_socket(self, socket: WebSocketRoute) -> None:
+        self.strangers.append(socket.url)
+        socket.close()
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+
+@dataclass
+class Notebook:
+    """A notebook that is open in the browser, with its kernel."""
+
+    lab: Lab
+    page: Page
+    guard: Guard
+    path: str
+
+    def open(self) -> None:
+        self.page.goto(self.lab.page_of(self.path))
+        self.page.locator(".jp-NotebookPanel .jp-Notebook .jp-Cell").first.wait_for(timeout=1000 * PATIENCE)
+        until(f"a kernel for {self.path}", self._is_ready)
+
+    def _is_ready(self) -> bool:
+        session = self.lab.session(self.path)
+        kernel = session["kernel"] if session else {}
+        return kernel.get("connections", 0) >= 1 and kernel["execution_state"] == "idle"
+
+    def choose(self, menu: str, entry: str) -> None:
+        """Click an entry of JupyterLab's menu bar."""
+        self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{menu}$")).click()
+        self.page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{re.escape(entry)}$")).click()
+
+    def run_all(self) -> None:
+        """Run every cell from the menu and wait for the last one.
+
+        The stored outputs are cleared first, from the menu too: so whatever stands there afterwards is new.
+        """
+        self.choose("Edit", "Clear Outputs of All Cells")
+        until("the outputs to go", lambda: self.page.locator(".jp-OutputArea-output").count() == 0)
+        self.choose("Run", "Run All Cells")
+        until("every cell to have run", self._all_have_run, 3 * PATIENCE)
+
+    def _all_have_run(self) -> bool:
+        prompts = self.page.locator(".jp-CodeCell .jp-InputArea-prompt").all_inner_texts()
+        errors = self.error_texts()
+        assert not errors, "a cell failed:\n" + "\n".join(errors)
+        return all(re.search(r"\[\d+\]", prompt) for prompt in prompts) and self._is_ready()
+
+    def error_texts(self) -> list[str]:
+        """Return what stands in the error outputs of the page."""
+        kind = "application/vnd.jupyter.error"
+        # JupyterLab marks an error's text by its type, and what goes to stderr by another.
+        return self.page.locator(
+            f".jp-OutputArea-output[data-mime-type='{kind}'], .jp-RenderedText[data-mime-type='{kind}'], "
+            ".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']"
+        ).all_inner_texts()
+
+    @property
+    def printed(self) -> list[str]:
+        """Return what the cells have printed, cell by cell."""
+        kind = "application/vnd.jupyter.stdout"
+        return self.page.locator(f".jp-RenderedText[data-mime-type='{kind}']").all_inner_texts()
+
+    @property
+    def sources(self) -> list[str]:
+        """Return the source of each cell of the file."""
+        stored = json.loads((self.lab.my / self.path).read_text("utf-8"))
+        return ["".join(cell["source"]) for cell in stored["cells"]]
+
+    def cell(self, is_it: Callable[[str], bool]) -> Locator:
+        """Find the one cell whose source is such."""
+        places = [place for place, source in enumerate(self.sources) if is_it(source)]
+        assert len(places) == 1, f"{self.path} has {len(places)} such cells, at {places}"
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(places[0])
+
+    def arguments(self, kind: str) -> str:
+        """Return what stands between the parentheses where the notebook builds an explorer."""
+        (found,) = {
+            found for source in self.sources for found in re.findall(rf"= {kind}\((.*)\)$", source, re.M)
+        }
+        return str(found)
+
+    def explorer(self, kind: str) -> OnPage:
+        """Find an explorer by its class: in the cell that shows what another cell has built."""
+        built = [re.search(rf"^(\w+) = {kind}\(", source, re.MULTILINE) for source in self.sources]
+        (name,) = {found[1] for found in built if found}
+        return OnPage(kind, self, self.cell(lambda source: source.strip() == name))
+
+    def ask_kernel(self, expression: str) -> str:
+        """Return the repr of an expression in the notebook's kernel, as a console beside it would show it."""
+        session = self.lab.session(self.path)
+        assert session is not None
+        client = BlockingKernelClient()
+        client.load_connection_file(str(self.lab.runtime / f"kernel-{session['kernel']['id']}.json"))
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=PATIENCE)
+            client.execute("", silent=True, user_expressions={"asked": expression})
+            answer = client.get_shell_msg(timeout=PATIENCE)["content"]["user_expressions"]["asked"]
+        finally:
+            client.stop_channels()
+        assert answer["status"] == "ok", answer
+        return str(answer["data"]["text/plain"])
+
+    def screenshot(self, name: str, at: Locator | None = None) -> None:
+        """Write a picture of the window, with a place of the notebook at its top."""
+        assert Told.screenshots is not None
+        if at is not None:
+            at.evaluate("it => it.scrollIntoView({block: 'start'})")
+        self.page.screenshot(path=Told.screenshots / f"{name}.png")
+
+
+@dataclass
+class OnPage:
+    """An explorer on the page: what a learner without a mouse can do with it, and what they see and read."""
+
+    kind: str
+    notebook: Notebook
+    cell: Locator
+
+    def __post_init__(self) -> None:
+        self.page = self.notebook.page
+        self.picture = self.cell.locator("img.widget-image")
+        self.picture.wait_for(timeout=1000 * PATIENCE)
+        self.cell.scroll_into_view_if_needed()
+
+    @property
+    def words(self) -> str:
+        """The sentence below the picture."""
+        return self.cell.get_by_role("status").inner_text()
+
+    @property
+    def pixels(self) -> np.ndarray:
+        return pixels(bytes(self.picture.evaluate(_BYTES_OF_AN_IMAGE)))
+
+    def focus(self, label: str) -> None:
+        """Go to the control with this label, wherever it is; from there on `tab_to` walks as a learner does."""
+        named = self.page.locator("label", has_text=re.compile(f"^\u200b?{re.escape(label)}$"))
+        control = self.cell.locator(".jupyter-widgets:not(.widget-box)").filter(has=named)
+        control.locator(".noUi-handle, select, input").first.focus()
+        assert self.focused == label
+
+    def choose(self, option: str) -> None:
+        """Choose among named options: press the button of that name, or walk there in a drop-down list."""
+        self.cell.locator(".jupyter-widgets").locator("select, button, input, .noUi-handle").first.focus()
+        if self.cell.get_by_role("button", name=option, exact=True).count():
+            if self.focused != option:
+                self.tab_to(option)
+            self.press("Space")
+            return
+        offers = self.cell.locator("select", has=self.page.get_by_role("option", name=option, exact=True))
+        offers.focus()
+        names = [name.replace("\u00a0", " ") for name in offers.locator("option").all_inner_texts()]
+        steps = names.index(option) - int(offers.evaluate("it => it.selectedIndex"))
+        for _ in range(abs(steps)):
+            self.press("ArrowDown" if steps > 0 else "ArrowUp")
+
+    def tab_to(self, label: str) -> None:
+        """Press Tab until the control with this label, or the button with this text, has the keyboard."""
+        passed = []
+        while len(passed) < 40:
+            self.page.keyboard.press("Tab")
+            if self.focused == label:
+                return
+            passed.append(self.focused)
+        raise AssertionError(f"Tab never comes to {label!r}; it passes {passed}")
+
+    @property
+    def focused(self) -> str:
+        """Which control of the explorer has the keyboard: its label, or the text on it; "" where none has."""
+        return str(self.cell.evaluate(_LABEL_OF_THE_FOCUS))
+
+    def press(self, key: str) -> None:
+        """Press a key and wait for the new picture; note how long it took."""
+        before, focused = self.picture.get_attribute("src"), self.focused
+        assert focused, "no control of the explorer has the keyboard"
+        self.picture.evaluate(_START_THE_WATCH)
+        self.page.keyboard.press(key)
+        try:
+            until("a new picture", lambda: self.picture.get_attribute("src") != before, 20)
+        except AssertionError:
+            now = self.focused or "outside the explorer"
+            raise AssertionError(
+                f"{key} on {focused!r} brought no new picture; the keyboard is now at: {now}"
+            ) from None
+        assert self.focused == focused, f"after {key} the keyboard is no longer at {focused!r}"
+        Told.milliseconds.setdefault(self.kind, []).append(self.picture.evaluate("image => image.courseMs"))
+
+    def screenshot(self, name: str) -> None:
+        self.notebook.screenshot(name, at=self.cell)
+
+
+_BYTES_OF_AN_IMAGE = """
+async image => Array.from(new Uint8Array(await (await fetch(image.src)).arrayBuffer()))
+"""
+# Measured inside the page, so that the test's own way to the browser does not count.
+_START_THE_WATCH = """
+image => {
+  let pressed = 0;
+  addEventListener('keydown', () => { pressed = performance.now(); }, {capture: true, once: true});
+  new MutationObserver((_, watch) => { image.courseMs = performance.now() - pressed; watch.disconnect(); })
+    .observe(image, {attributes: true, attributeFilter: ['src']});
+}
+"""
+_LABEL_OF_THE_FOCUS = """
+cell => {
+  const here = document.activeElement;
+  if (!cell.contains(here) || here.matches('.widget-readout')) return '';
+  if (here.tagName === 'BUTTON') return here.innerText.trim();
+  const around = here.closest('label') ?? here.closest('.jupyter-widgets')?.querySelector('label');
+  return around ? around.innerText.trim() : '';
+}
+"""
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(png)).convert("RGB"), dtype=float)
+
+
+def far_apart(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the share of the pixels that differ visibly; 1 where the sizes differ."""
+    if one.shape != other.shape:
+        return 1.0
+    return float((np.abs(one - other).max(-1) > 32).mean())

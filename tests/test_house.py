@@ -1,0 +1,84 @@
+"""The house: floors, what may be imported where, and what is kept in the notebooks."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import course_lib
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "course_lib"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Names of everything a file imports, in full: `from a import b` gives a and a.b."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively; the course writes names in full"
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def floor_of(name: str) -> int | None:
+    """The floor on which `course_lib.…` stands; None where it is the package itself or something else."""
+    parts = name.split(".")
+    if parts[0] != "course_lib" or len(parts) < 2 or parts[1] not in course_lib.FLOORS:
+        return None
+    return course_lib.FLOORS.index(parts[1])
+
+
+def own_floor(path: Path) -> int | None:
+    return floor_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+
+
+def test_every_module_stands_on_a_floor_and_every_floor_has_a_module():
+    standing = {path.relative_to(PACKAGE).with_suffix("").parts[0] for path in MODULES} - {"__init__"}
+    assert standing == set(course_lib.FLOORS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_only_downwards(path):
+    here = own_floor(path)
+    above = {name for name in imported(path) if (there := floor_of(name)) is not None and there > (here or 0)}
+    if here is None:  # course_lib/__init__.py imports nothing of the house
+        above = {name for name in imported(path) if floor_of(name) is not None}
+    assert not above, f"{path.name} imports from above: {sorted(above)}"
+
+
+REFERENCES = ("Transformer", "MultiheadAttention", "RNN", "LSTM", "GRU")
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if own_floor(p) is not None], ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_no_module_uses_the_layers_it_is_compared_with(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr.startswith(REFERENCES)
+    }
+    assert not used
+    outside = {name.split(".")[0] for name in imported(path)} & {"d2l", "transformers"}
+    assert not outside, f"{path.name} imports {outside}"
+
+
+def test_a_lesson_of_checks_holds_no_engine():
+    """Lesson files define experiments and tables; how an answer is judged stands in engine.py alone."""
+    for path in (PACKAGE / "checks").glob("*.py"):
+        if path.stem in {"__init__", "engine", "explain", "probe", "sandbox", "show", "progress"}:
+            continue
+        names = imported(path)
+        assert "course_lib.checks.engine.diagnose" not in names
+        assert "course_lib.checks.engine.observe" not in names
+        assert not names & {"course_lib.checks.show", "course_lib.checks.progress", "traceback"}
+
+
+def test_importing_the_package_is_light():
+    source = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+    assert not imported(PACKAGE / "__init__.py"), source
