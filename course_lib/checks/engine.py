@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.checks.explain import explain_difference, explain_error, explain_shape
+from course_lib.checks.explain import explain_difference, explain_error, explain_nearly, explain_shape
 from course_lib.checks.sandbox import quiet_and_forked
 
 Seen = dict[
@@ -37,7 +37,7 @@ class Mistake:
 
 @dataclass(frozen=True, eq=False)
 class Property:
-    """A symptom. `holds` reads what the experiments saw; where it cannot tell (KeyError), it holds."""
+    """A symptom. `holds` reads what the experiments saw; where it cannot tell (an exception), it holds."""
 
     name: str
     holds: Callable[[dict[str, Seen]], bool]
@@ -88,15 +88,15 @@ def experiment_name(experiment: Callable[[Any], Seen]) -> str:
     return experiment.__name__.strip("_").replace("_", " ")
 
 
-def observe(exercise: Exercise, candidate: Any) -> dict[str, Seen | Exception]:
+def observe(exercise: Exercise, candidate: Any) -> dict[str, Seen | BaseException]:
     """Run every experiment on a candidate, each from the same random state; an exception is an observation."""
-    shown: dict[str, Seen | Exception] = {}
+    shown: dict[str, Seen | BaseException] = {}
     for experiment in exercise.experiments:
         name = experiment_name(experiment)
         with quiet_and_forked():
             try:
                 shown[name] = {key: tensor.detach().double() for key, tensor in experiment(candidate).items()}
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 shown[name] = error
     return shown
 
@@ -119,16 +119,19 @@ def diagnose(exercise: Exercise, candidate: Any) -> Diagnosis:
             verdict = Verdict(False, mistake.name, mistake.message, mistake.hint)
             return Diagnosis(verdict, mistake.mend, where, got, wanted)
     smallest, worst = next(iter(shown.values())), shown[wrong[0]]
-    if isinstance(smallest, Exception):
+    if isinstance(smallest, BaseException):
         return Diagnosis(Verdict(False, *explain_error(smallest)))
-    if got is not None and wanted is not None and got.shape != wanted.shape:
-        return Diagnosis(Verdict(False, *explain_shape(where, got, wanted)))
+    misshapen, shape, wanted_shape = _first_difference(shown, expected, exercise.tolerance, shapes_only=True)
+    if shape is not None and wanted_shape is not None:
+        return Diagnosis(Verdict(False, *explain_shape(misshapen, shape, wanted_shape)))
+    if _nearly(shown, expected):
+        return Diagnosis(Verdict(False, *explain_nearly(where)), "", where, got, wanted)
     for symptom in exercise.properties:
         if not _holds(symptom, shown):
             return Diagnosis(
                 Verdict(False, symptom.name, symptom.message, symptom.hint), "", where, got, wanted
             )
-    if isinstance(worst, Exception):
+    if isinstance(worst, BaseException):
         return Diagnosis(Verdict(False, *explain_error(worst, f"in the experiment “{wrong[0]}”")))
     only_later = wrong[0] != next(iter(expected))
     return Diagnosis(
@@ -142,7 +145,9 @@ def known_observations(exercise: Exercise) -> tuple[dict, list[tuple[Mistake, di
     return observe(exercise, exercise.reference), [(m, observe(exercise, m.code)) for m in exercise.mistakes]
 
 
-def same(one: dict[str, Seen | Exception], other: dict[str, Seen | Exception], tolerance: float) -> bool:
+def same(
+    one: dict[str, Seen | BaseException], other: dict[str, Seen | BaseException], tolerance: float
+) -> bool:
     """Say whether two candidates showed the same in every experiment, notes included."""
     return all(_alike(one[name], other[name], tolerance, notes=True) for name in other)
 
@@ -155,8 +160,10 @@ def rests_on_numbers(shown: dict, expected: dict, tolerance: float) -> bool:
     return _first_difference(shown, expected, tolerance)[1] is not None
 
 
-def _alike(one: Seen | Exception, other: Seen | Exception, tolerance: float, notes: bool = False) -> bool:
-    if isinstance(one, Exception) or isinstance(other, Exception):
+def _alike(
+    one: Seen | BaseException, other: Seen | BaseException, tolerance: float, notes: bool = False
+) -> bool:
+    if isinstance(one, BaseException) or isinstance(other, BaseException):
         return type(one) is type(other)
     names = [name for name in other if notes or not name.startswith("_")]
     return all(name in one and _close(one[name], other[name], tolerance) for name in names)
@@ -171,22 +178,28 @@ def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
 
 
 def _first_difference(
-    shown: dict, expected: dict, tolerance: float
+    shown: dict, expected: dict, tolerance: float, shapes_only: bool = False
 ) -> tuple[str, Tensor | None, Tensor | None]:
     for name, wanted in expected.items():
         got = shown[name]
-        if isinstance(got, Exception) or isinstance(wanted, Exception):
+        if isinstance(got, BaseException) or isinstance(wanted, BaseException):
             continue
         for key, tensor in wanted.items():
-            if not key.startswith("_") and not _close(got[key], tensor, tolerance):
+            alike = got[key].shape == tensor.shape if shapes_only else _close(got[key], tensor, tolerance)
+            if not key.startswith("_") and not alike:
                 return f"{key}, experiment “{name}”", got[key], tensor
     return "", None, None
 
 
+def _nearly(shown: dict, expected: dict) -> bool:
+    """Say whether everything is within one per cent: half precision, a rounding, a small number added."""
+    return all(_alike(shown[name], expected[name], 0.01) for name in expected) and not any(
+        isinstance(seen, BaseException) for seen in shown.values()
+    )
+
+
 def _holds(symptom: Property, shown: dict) -> bool:
     try:
-        return bool(
-            symptom.holds({name: seen for name, seen in shown.items() if not isinstance(seen, Exception)})
-        )
-    except KeyError:
+        return bool(symptom.holds({name: seen for name, seen in shown.items() if isinstance(seen, dict)}))
+    except Exception:  # an experiment that raised, a shape that does not fit: then the symptom cannot be told
         return True

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from course_lib.checks.sandbox import EndlessLoop
+
 Words = tuple[str | None, str, str]
-_OURS = str(Path(__file__).parent)
+_OURS = Path(__file__).parents[1].as_posix()
 
 
 class WrongReturn(Exception):
@@ -69,6 +71,24 @@ _KNOWN_ERRORS = (
         "Operations that end in `_`, and `+=`, overwrite what the backward pass wants to read. Make a new tensor.",
     ),
     (
+        "einsum()",
+        "letters that do not fit",
+        "In einsum one letter stands for two unlike sizes, or a letter is missing.",
+        "Write the sizes beside the letters: b batch, q queries, k keys, d width. Each letter is one size.",
+    ),
+    (
+        "has no attribute",
+        "a name that is not there",
+        "Your code asks an object for something it does not have.",
+        "Is the name spelled rightly, and is the object what you think? Print type(…) and the shape before it.",
+    ),
+    (
+        "out of bounds",
+        "an index out of bounds",
+        "An index goes past the end of an axis.",
+        "Is range(…) taken from the wrong size?",
+    ),
+    (
         "to have the same dtype",
         "two dtypes",
         "Two tensors of unlike dtypes meet in one operation.",
@@ -93,10 +113,118 @@ _KNOWN_ERRORS = (
         "Make `super().__init__()` the first line of your `__init__`.",
     ),
     (
-        "positional argument",
-        "arguments that do not fit",
-        "Your function does not take the arguments that the exercise names.",
-        "Compare your `def` line with the one in the exercise: the same names, in the same order.",
+        "torch.return_types",
+        "max returns two things",
+        "`max` with an axis returns two things: the values and where they stand.",
+        "Take the values: `scores.max(dim=-1, keepdim=True).values`, or use `amax`.",
+    ),
+    (
+        'arguments: "dim"',
+        "softmax without an axis",
+        "`torch.softmax` wants to know the axis over which it sums to 1.",
+        "Write `dim=-1` for the last axis.",
+    ),
+    (
+        "keepdims",
+        "NumPy on a tensor",
+        "A function of NumPy is called on a tensor.",
+        "PyTorch has its own: torch.exp, torch.max, … with `dim` and `keepdim`; gradients flow through those.",
+    ),
+    (
+        "call numpy() on Tensor that requires grad",
+        "NumPy on a tensor",
+        "A tensor that wants a gradient is turned into a NumPy array.",
+        "Detaching it would cut the gradient. Stay with torch operations.",
+    ),
+    (
+        "converted to Python scalars",
+        "a tensor where one number is meant",
+        "A function for single numbers, as math.exp or float, is called on a whole tensor.",
+        "torch.exp, torch.sqrt, … work on every number of a tensor.",
+    ),
+    (
+        "'torch.Size' object is not callable",
+        "shape with parentheses",
+        "`x.shape` is written without parentheses; `x.size()` has them.",
+        "B, T, D = x.shape",
+    ),
+    (
+        "stack expects each tensor to be equal size",
+        "pieces of unlike sizes",
+        "The pieces you put together have unlike sizes.",
+        "Does `split` take a width where you gave a number of pieces? `chunk` takes the number. Along which axis?",
+    ),
+    (
+        "only one dimension can be inferred",
+        "two sizes left open",
+        "Only one size of a `view` or `reshape` may be -1.",
+        "Write the others out.",
+    ),
+    (
+        "must be tuple of Tensors, not Tensor",
+        "a tensor where a list is meant",
+        "torch.cat and torch.stack take a list of tensors.",
+        "Put the pieces in a list: torch.cat([a, b], dim=-1).",
+    ),
+    (
+        "transpose(",
+        "transpose takes two axes",
+        "`transpose` exchanges two axes, no more and no fewer.",
+        "`permute` takes the whole new order of all axes.",
+    ),
+    (
+        "is not equal to len(dims)",
+        "permute takes every axis",
+        "`permute` wants every axis of the tensor, each once.",
+        "Four axes need four numbers. To exchange two of them, use `transpose`.",
+    ),
+    (
+        "self must be a matrix",
+        "mm without a batch",
+        "`torch.mm` multiplies two matrices, without a batch in front.",
+        "`@` and `torch.matmul` multiply the last two axes, whatever stands before them.",
+    ),
+    (
+        'missing the required "forward"',
+        "no forward",
+        "Your class has no method called forward.",
+        "Is it spelled otherwise, or indented into `__init__`?",
+    ),
+    (
+        "does not require grad",
+        "no gradient wanted",
+        "A tensor whose gradient is asked for does not record one.",
+        "Is something frozen (`requires_grad = False`) or inside torch.no_grad()?",
+    ),
+    (
+        "not enough values to unpack",
+        "an unpacking that does not fit",
+        "More names stand left of the `=` than there are values to the right.",
+        "Print the shape, or what the function returns, just before that line.",
+    ),
+    (
+        "too many values to unpack",
+        "an unpacking that does not fit",
+        "Fewer names stand left of the `=` than there are values to the right.",
+        "Print the shape, or what the function returns, just before that line.",
+    ),
+    (
+        "must be tuple of ints",
+        "a size that is no whole number",
+        "A size or an index is no whole number.",
+        "`/` gives 4.0 where `//` gives 4.",
+    ),
+    (
+        "cannot be interpreted as an integer",
+        "a size that is no whole number",
+        "A size or an index is no whole number.",
+        "`/` gives 4.0 where `//` gives 4.",
+    ),
+    (
+        "'builtin_function_or_method'",
+        "a method that is not called",
+        "A method is used where its result is meant.",
+        "Are the parentheses () missing, as in `x.contiguous().view(…)`?",
     ),
     (
         "unexpected keyword argument",
@@ -124,17 +252,35 @@ _KNOWN_TYPES = {
 }
 
 
-def explain_error(error: Exception, where: str = "") -> Words:
+def explain_error(error: BaseException, where: str = "") -> Words:
     """Put an exception into words for the learner, with the line of their code that raised it."""
     if isinstance(error, WrongReturn):
         return error.name, error.message, error.hint
-    if isinstance(error, NotImplementedError):
+    if isinstance(error, NotImplementedError) and "forward" not in str(error):
         return (
             "not written yet",
             "Not written yet: this exercise is waiting for you.",
             "Take the line `raise NotImplementedError` away and write your answer in its place.",
         )
+    if isinstance(error, EndlessLoop):
+        return (
+            "a loop without end",
+            "Your code had not ended after ten seconds.",
+            f"Does a `while` loop never reach its end, because nothing in it changes?{_line_of(error)}",
+        )
+    if isinstance(error, SystemExit):
+        return (
+            "leaves Python",
+            "Your code leaves Python: exit() ends the whole kernel.",
+            "Use return, or raise.",
+        )
     text = str(error)
+    if "positional argument" in text and isinstance(error, TypeError) and not _line_of(error):
+        return (
+            "arguments that do not fit",
+            "Your function or class does not take the arguments that the exercise names.",
+            f"Compare your `def` lines with those of the exercise. Python says: {_one_line(text)}",
+        )
     said = f"Python says: {type(error).__name__}: {_one_line(text)}"
     place = _line_of(error) + (f" {where}" if where else "")
     for part, name, message, hint in _KNOWN_ERRORS:
@@ -150,9 +296,24 @@ def explain_error(error: Exception, where: str = "") -> Words:
 def explain_shape(where: str, got: Tensor, expected: Tensor) -> Words:
     """Say that a shape differs."""
     quantity = where.split(",")[0]
-    message = f"The shape of {quantity} is {_shape(got)}; expected {_shape(expected)}."
-    hint = f"Seen in: {where}. Every size there is different: find each of yours in the expected shape."
+    message = f"The shape of the {quantity} is {_shape(got)}; expected {_shape(expected)}."
+    hint = f"Seen in: {where}."
+    if sorted(got.shape) == sorted(expected.shape):
+        hint += " The sizes are right, their order is not: which axes should change places?"
+    elif got.numel() == expected.numel():
+        hint += " No number is lost, but axes are split or joined otherwise than asked."
+    else:
+        hint += " Print the shape after every line, and compare with the shapes you expect."
     return "a shape that differs", message[:83], hint
+
+
+def explain_nearly(where: str) -> Words:
+    """Say that everything is right to two digits."""
+    return (
+        "nearly right",
+        "Nearly right: every number is within one per cent, but not as near as it should be.",
+        f"Seen in: {where}. Is something rounded, in half precision, or a small number added or cut off?",
+    )
 
 
 def explain_difference(where: str, got: Tensor | None, expected: Tensor | None, only_later: bool) -> Words:
@@ -198,21 +359,23 @@ def explain_difference(where: str, got: Tensor | None, expected: Tensor | None, 
 
 
 def _shape(tensor: Tensor) -> str:
-    return f"({', '.join(map(str, tensor.shape))})"
+    return str(tuple(tensor.shape))
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:160]
 
 
-def _line_of(error: Exception) -> str:
-    frames = [
-        f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename.replace("\\", "/")
-    ]
-    for frame in reversed(frames):
-        if frame.filename.startswith(_OURS):
-            break
+def _line_of(error: BaseException) -> str:
+    """Return the last line of the learner's own code that the exception went through."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = frame.filename.replace("\\", "/")
         line = linecache.getline(frame.filename, frame.lineno or 0).strip()
-        if line:
+        if (
+            line
+            and not path.startswith(_OURS)
+            and "/site-packages/" not in path
+            and "/lib/python" not in path
+        ):
             return f" — in the line `{line[:100]}`"
     return ""

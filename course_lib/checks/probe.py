@@ -17,25 +17,46 @@ def numbers(*shape: int, seed: int, std: float = 1.0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * std
 
 
-def a_tensor(result: Any, *, called: str = "one tensor") -> Tensor:
-    """Return the result if it is a tensor, else say kindly what it is."""
+def kind_of(thing: Any) -> str:
+    """Say in words what something is, with its article."""
+    names = {"NoneType": "None", "ndarray": "a NumPy array", "int": "an int", "ellipsis": "`...`"}
+    kind = type(thing).__name__
+    return names.get(kind, f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}")
+
+
+def a_tensor(result: Any, *, called: str = "one tensor", part: str = "") -> Tensor:
+    """Return the result if it is a tensor, else say kindly what it is.
+
+    Args:
+        called: what the exercise asks for, in words.
+        part: which of several results this is, in words.
+    """
     if isinstance(result, Tensor):
         return result
-    if result is None:
+    if result is None and not part:
         raise WrongReturn(
-            "nothing returned", "Your code returns nothing.", "Does the last line begin with `return`?"
+            "nothing returned",
+            "Your code returns nothing.",
+            "Does the last line begin with `return`, in every branch?",
         )
-    if isinstance(result, (tuple, list)) and len(result) == 1:
+    if callable(result) and not isinstance(result, type):
         raise WrongReturn(
-            "a tuple of one",
-            "You return a tuple or list with one entry.",
-            "Is there a comma after the result?",
+            "a method in place of its result",
+            "You return a method, not what it gives.",
+            "Are the parentheses () missing after `.contiguous`, `.flatten` or another method?",
         )
-    kind = type(result).__name__
+    if isinstance(result, (tuple, list)) and called == "one tensor" and not part:
+        raise WrongReturn(
+            "several results in place of one",
+            f"You return {kind_of(result)} with {len(result)} entries; the exercise asks for one tensor.",
+            "Return the one tensor. A list of tensors becomes one by torch.stack (a new axis) or torch.cat.",
+        )
+    what = f"The {part} of your two results is" if part else "You return"
     raise WrongReturn(
-        f"{kind} in place of a tensor",
-        f"You return a {kind}; the exercise asks for {called}."[:83],
-        f"Return {called}, a torch.Tensor. Lists of tensors become one by torch.stack or torch.cat.",
+        f"{kind_of(result)} in place of a tensor",
+        f"{what} {kind_of(result)}, not a tensor.",
+        f"The exercise asks for {called}. Lists of tensors become one by torch.stack or torch.cat; with NumPy no "
+        "gradient flows back, so stay with torch.",
     )
 
 
@@ -47,9 +68,17 @@ def a_pair(result: Any) -> tuple[Tensor, Tensor]:
             "You return one tensor; the exercise asks for two: (output, weights).",
             "End with `return output, weights`: the mixed values, and the weights they were mixed by.",
         )
-    if isinstance(result, (tuple, list)) and len(result) == 2:
-        return a_tensor(result[0]), a_tensor(result[1])
-    return a_tensor(result, called="two tensors, (output, weights)"), torch.empty(0)
+    asked = "two tensors, (output, weights)"
+    if isinstance(result, (tuple, list)):
+        if len(result) != 2:
+            raise WrongReturn(
+                f"{len(result)} results in place of two",
+                f"You return {len(result)} results; the exercise asks for two: (output, weights).",
+                "End with `return output, weights`.",
+            )
+        first, second = result
+        return a_tensor(first, called=asked, part="first"), a_tensor(second, called=asked, part="second")
+    return a_tensor(result, called=asked), torch.empty(0)
 
 
 def a_function(candidate: Any) -> Callable:
@@ -63,7 +92,7 @@ def a_function(candidate: Any) -> Callable:
     if not callable(candidate):
         raise WrongReturn(
             "not a function",
-            f"You handed in a {type(candidate).__name__}; the check wants the function itself."[:83],
+            f"You handed in {kind_of(candidate)}; the check wants the function itself."[:83],
             "Write its name without quotes or parentheses, after the cell that defines it was run.",
         )
     return candidate
@@ -81,11 +110,12 @@ def a_module(candidate: Any, layers: Sequence[str], **sizes: int) -> nn.Module:
             "Write the class's name without parentheses: check(“…”, MultiHeadAttention).",
         )
     build = a_function(candidate)
-    try:
-        inspect.signature(build).bind(**sizes)
-        module = build(**sizes)
-    except TypeError:
-        module = build(*sizes.values())
+    try:  # by position, as the exercise writes it; by name where the answer allows names only
+        inspect.signature(build).bind(*sizes.values())
+        by_position = True
+    except (TypeError, ValueError):
+        by_position = False
+    module = build(*sizes.values()) if by_position else build(**sizes)
     if not isinstance(module, nn.Module):
         raise WrongReturn(
             "not an nn.Module",
@@ -121,14 +151,20 @@ def a_module(candidate: Any, layers: Sequence[str], **sizes: int) -> nn.Module:
 
 def gradients(output: Tensor, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the gradient of a fixed mix of the output to each input; zeros where none arrives."""
-    if not output.requires_grad:
-        return {f"gradient to {name}": torch.zeros_like(tensor) for name, tensor in inputs.items()}
-    mix = numbers(*output.shape, seed=300).to(output)
-    found = torch.autograd.grad((output * mix).sum(), list(inputs.values()), allow_unused=True)
-    return {
-        f"gradient to {name}": torch.zeros_like(tensor) if gradient is None else gradient
-        for (name, tensor), gradient in zip(inputs.items(), found, strict=True)
+    found: dict[str, Tensor] = {
+        f"gradient to {name}": torch.zeros_like(tensor) for name, tensor in inputs.items()
     }
+    asked = {name: tensor for name, tensor in inputs.items() if tensor.requires_grad}
+    if not output.requires_grad or not asked:
+        return found
+    mix = numbers(*output.shape, seed=300).to(output)
+    arrived = torch.autograd.grad(
+        (output * mix).sum(), list(asked.values()), allow_unused=True, retain_graph=True
+    )
+    for name, gradient in zip(asked, arrived, strict=True):
+        if gradient is not None:
+            found[f"gradient to {name}"] = gradient
+    return found
 
 
 def watched(*tensors: Tensor) -> tuple[list[Tensor], list[Tensor]]:

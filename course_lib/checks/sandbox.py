@@ -5,13 +5,40 @@ from __future__ import annotations
 import contextlib
 import io
 import random
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
+from types import FrameType
 
 import numpy as np
 import torch
 
 SEED = 20170612  # the day "Attention is all you need" was put on arXiv
+SECONDS = 10.0  # an experiment takes milliseconds: whatever runs longer than this never ends
+
+
+class EndlessLoop(Exception):
+    """An answer ran longer than any answer needs."""
+
+
+@contextlib.contextmanager
+def stopped_in_time() -> Iterator[None]:
+    """Raise EndlessLoop in the block after `SECONDS`, where the system has an alarm (not on Windows)."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def too_long(number: int, frame: FrameType | None) -> None:
+        raise EndlessLoop
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager
@@ -24,11 +51,14 @@ def quiet_and_forked() -> Iterator[None]:
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),
+        stopped_in_time(),
     ):
         warnings.simplefilter("ignore")
         random.seed(SEED)
         np.random.seed(SEED)
-        torch.manual_seed(SEED)
+        torch.default_generator.manual_seed(
+            SEED
+        )  # torch.manual_seed also looks at devices: 20 times the time
         torch.set_num_threads(1)  # the tensors are tiny: on a busy machine threads would wait for each other
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)

@@ -136,6 +136,14 @@ class Notebook:
         self.choose("Run", "Run All Cells")
         until("every cell to have run", self._all_have_run, 3 * PATIENCE)
 
+    def run(self, cell: Locator) -> None:
+        """Click into a cell, press Shift + Enter, and wait until it has run."""
+        prompt = cell.locator(".jp-InputArea-prompt")
+        before = prompt.inner_text()
+        cell.locator(".cm-content").click()
+        self.page.keyboard.press("Shift+Enter")
+        until("the cell to run", lambda: re.search(r"\[\d+\]", now := prompt.inner_text()) and now != before)
+
     def _all_have_run(self) -> bool:
         prompts = self.page.locator(".jp-CodeCell .jp-InputArea-prompt").all_inner_texts()
         errors = self.error_texts()
@@ -177,10 +185,14 @@ class Notebook:
         return str(found)
 
     def explorer(self, kind: str) -> OnPage:
-        """Find an explorer by its class: in the cell that shows what another cell has built."""
-        built = [re.search(rf"^(\w+) = {kind}\(", source, re.MULTILINE) for source in self.sources]
-        (name,) = {found[1] for found in built if found}
-        return OnPage(kind, self, self.cell(lambda source: source.strip() == name))
+        """Build an explorer afresh and show it: run the cell that makes it and the one that names it."""
+        (name,) = {
+            name for source in self.sources for name in re.findall(rf"^(\w+) = {kind}\(", source, re.M)
+        }
+        shown = self.cell(lambda source: source.strip() == name)
+        self.run(self.cell(lambda source: f"{name} = {kind}(" in source))
+        self.run(shown)
+        return OnPage(kind, self, shown)
 
     def ask_kernel(self, expression: str) -> str:
         """Return the repr of an expression in the notebook's kernel, as a console beside it would show it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +36,7 @@ def wrong_softmax(scores: torch.Tensor) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def exercises(open_notebook: Callable[[str], Notebook]) -> Notebook:
     notebook = open_notebook("exercises/04_attention/04_attention.ipynb")
-    run(notebook, notebook.cell(lambda source: "from course_lib.checks import check" in source))
+    notebook.run(notebook.cell(lambda source: "from course_lib.checks import check" in source))
     return notebook
 
 
@@ -46,18 +45,6 @@ def start_here(open_notebook: Callable[[str], Notebook]) -> Notebook:
     notebook = open_notebook("notebooks/00_start_here.ipynb")
     notebook.run_all()
     return notebook
-
-
-def prompt(cell: Locator) -> str:
-    return cell.locator(".jp-InputArea-prompt").inner_text()
-
-
-def run(notebook: Notebook, cell: Locator) -> None:
-    """Click into a cell, press Shift + Enter, and wait until it has run."""
-    before = prompt(cell)
-    cell.locator(".cm-content").click()
-    notebook.page.keyboard.press("Shift+Enter")
-    until("the cell to run", lambda: prompt(cell) != before and re.search(r"\[\d+\]", prompt(cell)))
 
 
 def answer(notebook: Notebook, lines: list[str]) -> Locator:
@@ -71,13 +58,13 @@ def answer(notebook: Notebook, lines: list[str]) -> Locator:
         notebook.page.keyboard.type(line)
     typed = cell.locator(".cm-line").all_inner_texts()
     assert typed == [lines[0], *("    " + line for line in lines[1:])]
-    run(notebook, cell)
+    notebook.run(cell)
     return check_again(notebook)
 
 
 def check_again(notebook: Notebook) -> Locator:
     cell = notebook.cell(lambda source: source.startswith('check("04.softmax"'))
-    run(notebook, cell)
+    notebook.run(cell)
     return cell.locator(".jp-OutputArea").first
 
 
@@ -87,7 +74,7 @@ def progress_of_softmax(notebook: Notebook) -> str:
 
 
 def test_an_exercise_not_begun_says_so_without_a_traceback(exercises: Notebook) -> None:
-    run(exercises, exercises.cell(lambda source: source.startswith("def softmax(")))
+    exercises.run(exercises.cell(lambda source: source.startswith("def softmax(")))
     shown = check_again(exercises)
     assert "✗" in shown.inner_text() and "Traceback" not in shown.inner_text()
 
@@ -130,7 +117,7 @@ def test_a_right_answer_is_told_so_and_lesson_00_calls_it_done(
     assert "✓ 04.softmax: correct" in shown.inner_text()
     assert "✗" not in shown.inner_text() and shown.locator("img").count() == 0
 
-    run(start_here, start_here.cell(lambda source: "show_progress()" in source))
+    start_here.run(start_here.cell(lambda source: "show_progress()" in source))
     until("the progress to be told", lambda: "✓ done" in progress_of_softmax(start_here), 30)
     start_here.screenshot("progress", at=start_here.cell(lambda source: "show_progress()" in source))
 

@@ -91,7 +91,7 @@ def test_an_explorer_stands_under_a_static_picture_of_itself(path):
 def test_a_lesson_has_the_anatomy(path):
     notebook = read(path)
     opening, text = source(notebook["cells"][0]), prose(notebook)
-    for part in ("True, or half true?", "You will be able to", "You need", "Reading:", "Running:"):
+    for part in ("True, half true, or false?", "You will be able to", "You need", "Reading:", "Running:"):
         assert part in opening, f"the opening lacks “{part}”"
     for part in (
         "## Recall",
