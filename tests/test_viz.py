@@ -379,8 +379,19 @@ def test_every_control_shows_its_label_in_full(name: str) -> None:
     explorer = EXPLORERS[name]()
     for control in {control for who, control, _ in MOVES if who == name}:
         widget = getattr(explorer, control)
-        if isinstance(widget, widgets.ToggleButtons):
-            assert [label for label, _ in widget.options] == ["d = 4", "d = 16", "d = 64", "d = 256"]
+        if isinstance(
+            widget, widgets.ToggleButtons
+        ):  # each button carries words; its caption stands before it
+            captions = [
+                row.children[0].value
+                for row in explorer.children
+                if isinstance(row, widgets.HBox) and widget in row.children[1:]
+            ]
+            words = [option if isinstance(option, str) else option[0] for option in widget.options]
+            assert all(words) and len(set(words)) == len(words)
+            assert control == "d" or captions == [
+                {"sentence": "sentence", "head": "head's matrix W", "query": "query token"}[control]
+            ]
             continue
         assert widget.description
         if not isinstance(widget, widgets.Checkbox):

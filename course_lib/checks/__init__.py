@@ -53,7 +53,7 @@ def check(exercise_id: str, candidate: Any) -> None:
     show_difference(diagnosis)
     hint = verdict.hint
     if times_met > 1 and diagnosis.mend:
-        hint = f"{hint}\n  You have met this one before; a stronger hint: {diagnosis.mend}"
+        hint = f"{hint}\n  You have met this one before; a stronger hint:\n  {diagnosis.mend}"
     raise CheckFailed(verdict.message, hint)
 
 

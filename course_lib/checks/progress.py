@@ -50,7 +50,7 @@ def record(exercise_id: str, verdict: Verdict) -> int:
     entry["tries"] += 1
     entry["passed"] = entry["passed"] or verdict.passed
     met = 0
-    if not verdict.passed:
+    if not verdict.passed and verdict.mistake != "not written yet":
         name = verdict.mistake or verdict.message
         met = entry["mistakes"][name] = entry["mistakes"].get(name, 0) + 1
     path = progress_file()

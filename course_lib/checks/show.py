@@ -55,7 +55,11 @@ def _progress_table(exercises: dict[str, Exercise], progress: dict[str, dict[str
         state = "✓ done" if entry["passed"] else "begun" if entry["tries"] else "not begun"
         met = ", ".join(f"{name} ({times}×)" for name, times in entry["mistakes"].items()) or "–"
         cells = (exercise_id, exercise.title, state, str(entry["tries"]), met)
-        rows.append("<tr>" + "".join(f"<td style='text-align:left'>{cell}</td>" for cell in cells) + "</tr>")
+        rows.append(
+            "<tr>"
+            + "".join(f"<td style='text-align:left;white-space:nowrap'>{cell}</td>" for cell in cells)
+            + "</tr>"
+        )
     head = "".join(
         f"<th style='text-align:left'>{name}</th>" for name in ("id", "exercise", "state", "tries", "met")
     )

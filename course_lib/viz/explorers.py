@@ -176,18 +176,8 @@ class ContextGravity(Explorer):
         self._matrices = {name: _matrix(name, given) for name, given in (matrices or HEADS).items()}
 
         longest = max(len(sentence) for sentence in self._contexts.values())
-        self.sentence = widgets.Dropdown(
-            options=list(self._contexts),
-            description="sentence",
-            style=_LABELLED,
-            layout={"width": "auto", "margin": "2px 14px 2px 2px"},
-        )
-        self.head = widgets.Dropdown(
-            options=list(self._matrices),
-            description="head's matrix W",
-            style=_LABELLED,
-            layout={"width": "auto"},
-        )
+        self.sentence = _buttons(list(self._contexts))
+        self.head = _buttons(list(self._matrices))
         self.strength = widgets.FloatSlider(
             value=1.0,
             min=0.0,
@@ -205,8 +195,9 @@ class ContextGravity(Explorer):
         super().__init__(
             self._new_figure,
             [
-                widgets.HBox([self.sentence, self.head, self.strength], layout={"flex_flow": "row wrap"}),
-                self._box_row,
+                _captioned("sentence", self.sentence),
+                _captioned("head's matrix W", self.head),
+                widgets.HBox([self.strength, self._box_row], layout={"flex_flow": "row wrap"}),
             ],
             [self.sentence, self.head, self.strength, *every_box],
         )
@@ -611,13 +602,7 @@ class HeadBrowser(Explorer):
         if n_layers == 1:
             self.layer.layout.display = "none"
         # The place stands before the token: a sentence may hold a word twice.
-        self.query = widgets.Dropdown(
-            options=[(f"{place}: {token}", place) for place, token in enumerate(self._queries)],
-            value=0,
-            description="query token",
-            style=_LABELLED,
-            layout={"width": "auto"},
-        )
+        self.query = _buttons([(f"{place}: {token}", place) for place, token in enumerate(self._queries)])
         figure, (left, right) = new_figure(8.4, 3.7, 2, width_ratios=(1.15, 1.0))
         limit = float(self._weights.max()) or 1.0
         numbers = max(n_queries, n_keys) <= _MAX_NUMBERED
@@ -642,7 +627,10 @@ class HeadBrowser(Explorer):
             figure.colorbar(self._heatmap.image, ax=left, shrink=0.8, aspect=25, pad=0.02)
         super().__init__(
             figure,
-            [widgets.HBox([self.layer, self.head, self.query], layout={"flex_flow": "row wrap"})],
+            [
+                widgets.HBox([self.layer, self.head], layout={"flex_flow": "row wrap"}),
+                _captioned("query token", self.query),
+            ],
             [self.layer, self.head, self.query],
         )
 
@@ -695,6 +683,16 @@ class HeadBrowser(Explorer):
 
 # ----------------------------------------------------------------------------------------------------
 # What they check
+
+
+def _buttons(options: Sequence[Any]) -> widgets.ToggleButtons:
+    """Return one button an option; JupyterLab takes the arrow keys away from a dropdown, not Space from these."""
+    return widgets.ToggleButtons(options=options, style={"button_width": "auto"}, layout={"width": "auto"})
+
+
+def _captioned(caption: str, control: widgets.Widget) -> widgets.HBox:
+    """Put a caption before a control whose own label would stand above it."""
+    return widgets.HBox([widgets.Label(caption), control], layout={"margin": "2px 0 4px 2px"})
 
 
 def _floats(name: str, value: Values, *dims: int) -> Tensor:

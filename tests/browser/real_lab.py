@@ -250,7 +250,8 @@ class OnPage:
 
     def choose(self, option: str) -> None:
         """Choose among named options: press the button of that name, or walk there in a drop-down list."""
-        self.cell.locator(".jupyter-widgets").locator("select, button, input, .noUi-handle").first.focus()
+        first = "select:visible, button:visible, input:visible, .noUi-handle:visible"
+        self.cell.locator(".jupyter-widgets").locator(first).first.focus()
         if self.cell.get_by_role("button", name=option, exact=True).count():
             if self.focused != option:
                 self.tab_to(option)

@@ -318,19 +318,14 @@ def test_the_query_is_chosen_by_keyboard(
 ) -> None:
     explorer, (heads, labels) = lesson.explorer("HeadBrowser"), trained
     twin = HeadBrowser(torch.tensor(heads), labels)
-    explorer.focus("head")
-    explorer.tab_to("query token")
-
-    explorer.press("ArrowRight")
-    assert explorer.words == looks(heads, labels, 0, 1)
-    explorer.press("ArrowRight")
-    assert explorer.words == looks(heads, labels, 0, 2)
+    for place in (1, 2):
+        explorer.choose(f"{place}: {labels[place]}")
+        assert explorer.words == looks(heads, labels, 0, place)
     twin.query.value = 2
     assert_shows(explorer, twin)
-    explorer.press("End")
-    assert explorer.words == looks(heads, labels, 0, len(labels) - 1)
-    explorer.press("Home")
-    assert explorer.words == looks(heads, labels, 0, 0)
+    last = len(labels) - 1
+    explorer.choose(f"{last}: {labels[last]}")
+    assert explorer.words == looks(heads, labels, 0, last)
 
 
 # ---------------------------------------------------------------- what all of them must keep to

@@ -70,6 +70,12 @@ def test_code_cells_are_short_enough_to_read(path):
     assert {line: length for line, length in lengths.items() if length > 31} == {}
 
 
+@pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=by_name)
+def test_code_lines_fit_into_a_cell_at_1280_pixels(path):
+    lines = [line for cell in code_cells(read(path)) for line in source(cell).splitlines()]
+    assert [line for line in lines if len(line) > 104] == []
+
+
 @pytest.mark.parametrize("path", LESSONS, ids=by_name)
 def test_an_explorer_stands_under_a_static_picture_of_itself(path):
     cells = code_cells(read(path))

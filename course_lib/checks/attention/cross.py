@@ -26,7 +26,7 @@ from course_lib.checks.probe import a_function, a_pair, gradients, numbers, watc
 
 CROSS_STUB = '''
 def cross_attention(x, memory, w_q, w_k, w_v):
-    """Let every token of x look things up in memory, with one head: the decoder asks, the encoder answers.
+    """Let every token of x look things up in memory: the decoder asks, the encoder answers.
 
     Args:
         x: the decoder's tokens, (B, Tq, D).

@@ -24,8 +24,8 @@ def effect_of_each_key(q, k, v):
         v: values, (T, Dv).
 
     Returns:
-        (T,): for each key, the length (Euclidean norm) of the difference between attention with all keys and
-        attention without this key. Without it, the softmax shares out anew among the others.
+        (T,): for each key, the length (Euclidean norm) of the difference between attention with all
+        keys and attention without this key. Without it, the softmax shares out anew.
     """
 '''
 

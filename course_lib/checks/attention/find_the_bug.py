@@ -17,11 +17,11 @@ from course_lib.checks.probe import a_function, numbers, yes
 
 BUG_STUB = '''
 def test_multi_head(build):
-    """Raise AssertionError if the module that `build` makes mixes tokens up; stay silent if it is sound.
+    """Raise AssertionError if the module that `build` makes mixes tokens up; else stay silent.
 
     Args:
-        build: build(d_model, n_heads) returns a fresh nn.Module with random weights. It maps x, (B, T, D), to
-            (B, T, D), and has the layers w_q, w_k, w_v, w_o. There is no dropout and no mask.
+        build: build(d_model, n_heads) returns a fresh nn.Module with random weights. It maps x,
+            (B, T, D), to (B, T, D), and has the layers w_q, w_k, w_v, w_o; no dropout, no mask.
 
     It is tried on sound modules in two styles, and on the published one.
     """

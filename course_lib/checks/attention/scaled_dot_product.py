@@ -36,8 +36,8 @@ def scaled_dot_product_attention(q, k, v):
         v: values, (B, Tk, Dv).
 
     Returns:
-        output, (B, Tq, Dv), and weights, (B, Tq, Tk). The inputs stay as they were, and gradients flow back.
-        Scores may be large: use a softmax that is safe for them.
+        output, (B, Tq, Dv), and weights, (B, Tq, Tk). The inputs stay as they were, and gradients
+        flow back. Scores may be large: use a softmax that is safe for them.
     """
 '''
 

@@ -31,7 +31,7 @@ def softmax(scores):
         scores: (…, n), any number of axes; values may be as large as 1000 or as low as -1000.
 
     Returns:
-        Weights, the same shape. The scores themselves stay as they were, and gradients flow back to them.
+        Weights, the same shape. The scores stay as they were, and gradients flow back to them.
     """
 '''
 
@@ -141,7 +141,7 @@ _SOFTMAX_MISTAKES = (
         lambda s: s.softmax(-2),
         "Your columns sum to 1; each row should.",
         "Each row belongs to one query. Over which axis must its weights sum to 1?",
-        "torch.exp(scores) / torch.exp(scores).sum(dim=-1, keepdim=True)",
+        "….sum(dim=-1, keepdim=True)",
     ),
     Mistake(
         "over the first axis",
