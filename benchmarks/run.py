@@ -22,9 +22,10 @@ import torch
 
 from course_lib import viz
 from course_lib.checks import EXERCISES, judge
+from course_lib.checks.engine import known_observations
 from course_lib.data.apple import TABLE
 
-WARM_UP, REPEATS, JUDGEMENTS, IMPORTS = 5, 40, 10, 5
+WARM_UP, REPEATS, FIRST_JUDGEMENTS, JUDGEMENTS, IMPORTS = 5, 40, 3, 10, 5
 MODULES = ("course_lib", "course_lib.viz", "course_lib.checks")
 RESULTS = Path(__file__).parent / "results.md"
 # fmt: off
@@ -105,7 +106,7 @@ def redraws() -> list[tuple[str, float]]:
 
 
 def judgements() -> list[tuple[str, float]]:
-    """Measure how long each exercise takes to judge its reference, once its mistakes have been looked at."""
+    """Measure how long each exercise takes to judge its reference: first in a kernel, and from then on."""
     rows = []
     for name, exercise in EXERCISES.items():
         if not judge(name, exercise.reference).passed:
@@ -114,6 +115,11 @@ def judgements() -> list[tuple[str, float]]:
         def ask(_: int, name: str = name, reference: Any = exercise.reference) -> None:
             judge(name, reference)
 
+        def ask_first(_: int, ask: Callable[[int], None] = ask) -> None:
+            known_observations.cache_clear()  # as in a fresh kernel: every known mistake is looked at first
+            ask(0)
+
+        rows.append((f"first judgement of {name}", median_ms(ask_first, warm_up=1, repeats=FIRST_JUDGEMENTS)))
         rows.append((f"judge {name}", median_ms(ask, warm_up=1, repeats=JUDGEMENTS)))
     return rows
 
