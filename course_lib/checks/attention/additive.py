@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.checks.attention.shared import agrees
+from course_lib.checks.attention.shared import agrees, no_gradient
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched
 
@@ -190,12 +190,7 @@ _ADDITIVE_PROPERTIES = (
         "Your scores are larger than a tanh allows.",
         "Each of the h numbers lies between -1 and 1 before it is multiplied by its weight in w.",
     ),
-    Property(
-        "no gradient",
-        lambda seen: all(gradient.abs().max() > 0 for gradient in seen["additive gradients"].values()),
-        "The gradient does not reach all five inputs.",
-        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and NumPy cut the gradient.",
-    ),
+    no_gradient("additive gradients", "some of the five inputs"),
     Property(
         "another formula",
         lambda seen: agrees(seen, _additive_of_unlike_sizes, ADDITIVE.reference),

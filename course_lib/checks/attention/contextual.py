@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_lib.checks.attention.shared import agrees
+from course_lib.checks.attention.shared import agrees, no_gradient
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
 
@@ -213,12 +213,7 @@ _CONTEXTUAL_PROPERTIES = (
         "A word that stands twice in a sentence comes out differently each time.",
         "There are no positions here: equal rows ask equal questions and get equal answers.",
     ),
-    Property(
-        "no gradient",
-        lambda seen: seen["words gradients"]["gradient to table"].abs().max().item() > 0,
-        "No gradient flows back to the table.",
-        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and NumPy cut the gradient.",
-    ),
+    no_gradient("words gradients", "the table"),
     Property(
         "not a mix of the sentence",
         lambda seen: _is_mix_of_rows(seen["words of a sentence"]["output"]),

@@ -16,8 +16,11 @@ from course_lib.checks.attention.shared import (
     SCALE_HINT,
     SCALE_LINE,
     attend,
+    changes_its_input,
     differ,
     keys_first,
+    left_to_chance,
+    no_gradient,
     table_properties,
     weights_mistakes,
 )
@@ -391,18 +394,8 @@ def _cross_is_mix(seen: dict[str, Seen]) -> bool:
 
 
 _CROSS_PROPERTIES = (
-    Property(
-        "changes its input",
-        lambda seen: seen["cross of unlike sizes"]["input changed"].item() == 0,
-        "Your function changes the tensors it was given.",
-        "`/=`, `+=` and methods that end in `_` overwrite the caller's tensor. Make a new one.",
-    ),
-    Property(
-        "left to chance",
-        lambda seen: seen["cross of unlike sizes"]["second call differs"].item() == 0,
-        "Two calls with the same input give different results.",
-        "Is there dropout, a fresh random tensor or layer, or something kept from the call before?",
-    ),
+    changes_its_input("cross of unlike sizes"),
+    left_to_chance("cross of unlike sizes"),
     Property(
         "the values change the weights",
         lambda seen: torch.allclose(
@@ -435,12 +428,7 @@ _CROSS_PROPERTIES = (
         "The values are mixed rightly; but the weights come from other scores.",
         "Queries are x @ w_q, keys memory @ w_k; the product is divided by √Dh; then the softmax, over the keys.",
     ),
-    Property(
-        "no gradient",
-        lambda seen: all(gradient.abs().max() > 0 for gradient in seen["cross gradients"].values()),
-        "The gradient does not reach x, memory and all three maps.",
-        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and torch.no_grad() cut the gradient.",
-    ),
+    no_gradient("cross gradients", "some of x, memory, w_q, w_k and w_v"),
 )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from course_lib import attention
-from course_lib.checks.attention.shared import agrees, cut
+from course_lib.checks.attention.shared import agrees, changes_its_input, cut, no_gradient
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
 
@@ -220,16 +220,8 @@ def _owners(numbers_of: Tensor, per_token: int) -> Tensor:
     return ((numbers_of - 1) / per_token).floor()
 
 
-_CHANGES_X = Property(
-    "changes its input",
-    lambda seen: next(iter(seen.values()))["input changed"].item() == 0,
-    "Your function changes the x it was given.",
-    "Methods that end in `_`, such as transpose_ and unsqueeze_, change the caller's tensor. Make a new one.",
-)
-
-
 _SPLIT_PROPERTIES = (
-    _CHANGES_X,
+    changes_its_input("split in three"),
     Property(
         "numbers changed",
         lambda seen: _each_number_once(seen["split in three"]["result"], _counted(2, 5, 12)),
@@ -273,12 +265,7 @@ _SPLIT_PROPERTIES = (
         "Each token keeps its numbers, but they stand in another order than asked.",
         "Head h takes the Dh neighbours that begin at h * Dh, in the order they have.",
     ),
-    Property(
-        "no gradient",
-        lambda seen: seen["split gradients"]["gradient to x"].abs().max().item() > 0,
-        "No gradient flows back to x.",
-        "`.detach()`, `.data`, `torch.tensor(…)` and NumPy cut the gradient.",
-    ),
+    no_gradient("split gradients", "x"),
 )
 
 
@@ -493,7 +480,7 @@ def _merge_owners(seen: dict[str, Seen]) -> Tensor:
 
 
 _MERGE_PROPERTIES = (
-    _CHANGES_X,
+    changes_its_input("merge three"),
     Property(
         "numbers changed",
         lambda seen: _each_number_once(seen["merge three"]["result"], _counted(2, 3, 5, 4)),
@@ -530,12 +517,7 @@ _MERGE_PROPERTIES = (
         "Each token keeps its numbers, but not side by side, head 0 first.",
         "Before the flatten the axes must be (B, T, H, Dh), in this order.",
     ),
-    Property(
-        "no gradient",
-        lambda seen: seen["merge gradients"]["gradient to x"].abs().max().item() > 0,
-        "No gradient flows back to x.",
-        "`.detach()`, `.data`, `torch.tensor(…)` and NumPy cut the gradient.",
-    ),
+    no_gradient("merge gradients", "x"),
 )
 
 

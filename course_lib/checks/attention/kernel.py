@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.checks.attention.shared import agrees
+from course_lib.checks.attention.shared import agrees, no_gradient
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched
 
@@ -200,12 +200,7 @@ _KERNEL_PROPERTIES = (
         "An estimate lies outside all known y; a weighted mean cannot.",
         "Do the shares of one new point sum to 1, and is none negative?",
     ),
-    Property(
-        "no gradient",
-        lambda seen: all(gradient.abs().max() > 0 for gradient in seen["kernel gradients"].values()),
-        "The gradient does not reach x_new, x and y.",
-        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and NumPy cut the gradient.",
-    ),
+    no_gradient("kernel gradients", "some of x_new, x and y"),
     Property(
         "another kernel",
         lambda seen: agrees(seen, _kernel_with_few_points, KERNEL.reference),

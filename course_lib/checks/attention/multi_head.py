@@ -16,7 +16,10 @@ from course_lib.checks.attention.shared import (
     SOFTMAX_LINE,
     agrees,
     attend,
+    changes_its_input,
     cut,
+    left_to_chance,
+    no_gradient,
     ones,
     table_properties,
     weights_mistakes,
@@ -701,18 +704,8 @@ def _rows_equal(output: Tensor) -> bool:
 
 
 _MULTI_HEAD_PROPERTIES = (
-    Property(
-        "changes its input",
-        lambda seen: seen["multi head three heads"]["input changed"].item() == 0,
-        "Your forward changes the x it was given.",
-        "`+=`, `/=`, `x[:] =` and methods that end in `_` overwrite the caller's tensor.",
-    ),
-    Property(
-        "left to chance",
-        lambda seen: seen["multi head three heads"]["second call differs"].item() == 0,
-        "Two calls with the same input give different results.",
-        "Is there dropout, a fresh random tensor, or something kept from the call before?",
-    ),
+    changes_its_input("multi head three heads"),
+    left_to_chance("multi head three heads"),
     Property(
         "training and evaluation differ",
         lambda seen: seen["multi head three heads"]["training differs"].item() == 0,
@@ -801,12 +794,7 @@ _MULTI_HEAD_PROPERTIES = (
         "Values, merge and W_O are right; the attention weights are not.",
         "Look at queries, keys and their product: softmax(q kᵀ / √Dh), over the keys, one table for each head.",
     ),
-    Property(
-        "no gradient",
-        lambda seen: all(gradient.abs().max() > 0 for gradient in seen["multi head gradients"].values()),
-        "To some of x, w_q, w_k, w_v and w_o no gradient flows.",
-        "`.detach()`, `.data`, `.item()`, `requires_grad = False` and torch.no_grad() cut the gradient.",
-    ),
+    no_gradient("multi head gradients", "some of x, w_q, w_k, w_v and w_o"),
 )
 
 

@@ -18,8 +18,11 @@ from course_lib.checks.attention.shared import (
     SCALE_HINT,
     SCALE_LINE,
     attend,
+    changes_its_input,
     differ,
     keys_first,
+    left_to_chance,
+    no_gradient,
     table_properties,
     weights_mistakes,
 )
@@ -358,18 +361,8 @@ def _right_when_large(seen: dict[str, Seen]) -> bool:
 
 
 _ATTENTION_PROPERTIES = (
-    Property(
-        "changes its input",
-        lambda seen: seen["attention of unlike sizes"]["input changed"].item() == 0,
-        "Your function changes the tensors it was given.",
-        "`/=`, `+=` and methods that end in `_` overwrite the caller's tensor. Make a new one.",
-    ),
-    Property(
-        "left to chance",
-        lambda seen: seen["attention of unlike sizes"]["second call differs"].item() == 0,
-        "Two calls with the same input give different results.",
-        "Is there dropout, a fresh random tensor, or something kept from the call before?",
-    ),
+    changes_its_input("attention of unlike sizes"),
+    left_to_chance("attention of unlike sizes"),
     Property(
         "the values change the weights",
         lambda seen: torch.allclose(
@@ -416,12 +409,7 @@ _ATTENTION_PROPERTIES = (
         "Right for small scores, wrong for large ones.",
         "A limit, a rounding or an added number after the softmax shows only when one weight is nearly 1.",
     ),
-    Property(
-        "no gradient",
-        lambda seen: all(gradient.abs().max() > 0 for gradient in seen["attention gradients"].values()),
-        "The gradient does not reach all of q, k and v.",
-        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and torch.no_grad() cut the gradient.",
-    ),
+    no_gradient("attention gradients", "some of q, k and v"),
     Property(
         "another score",
         lambda seen: _right_weights(seen) or not _is_mix(seen),

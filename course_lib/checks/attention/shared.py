@@ -350,3 +350,33 @@ SOFTMAX_LINE = "weights = scores.softmax(dim=-1)"
 
 def cut(x: Tensor, n_heads: int) -> Tensor:
     return x.view(x.size(0), x.size(1), n_heads, x.size(2) // n_heads)  # (B, T, H, Dh)
+
+
+def changes_its_input(experiment: str) -> Property:
+    """The answer changed the tensors it was given: `experiment` saw "input changed"."""
+    return Property(
+        "changes its input",
+        lambda seen: seen[experiment]["input changed"].item() == 0,
+        "Your code changes the tensors it was given.",
+        "`/=`, `+=`, `x[:] =` and methods that end in `_` overwrite the caller's tensor. Make a new one.",
+    )
+
+
+def left_to_chance(experiment: str) -> Property:
+    """Two calls with the same input differ: `experiment` saw "second call differs"."""
+    return Property(
+        "left to chance",
+        lambda seen: seen[experiment]["second call differs"].item() == 0,
+        "Two calls with the same input give different results.",
+        "Is there dropout, a fresh random tensor or layer, or something kept from the call before?",
+    )
+
+
+def no_gradient(experiment: str, inputs: str) -> Property:
+    """To one of the inputs no gradient flows: `experiment` saw the gradients."""
+    return Property(
+        "no gradient",
+        lambda seen: all(gradient.abs().max() > 0 for gradient in seen[experiment].values()),
+        f"No gradient flows back to {inputs}.",
+        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)`, torch.no_grad() and NumPy cut the gradient.",
+    )

@@ -14,7 +14,10 @@ from torch import Tensor
 
 from course_lib.checks.attention.shared import (
     agrees,
+    changes_its_input,
+    left_to_chance,
     log_slope,
+    no_gradient,
     ones,
     other_scale,
     same_order,
@@ -318,18 +321,8 @@ _SOFTMAX_MISTAKES = (
 
 
 _SOFTMAX_PROPERTIES = (
-    Property(
-        "left to chance",
-        lambda seen: seen["softmax a table"]["second call differs"].item() == 0,
-        "Two calls with the same scores give different weights.",
-        "Is there dropout, noise, or something kept from the call before?",
-    ),
-    Property(
-        "changes the scores",
-        lambda seen: seen["softmax a table"]["input changed"].item() == 0,
-        "Your function changes the scores it was given.",
-        "`-=`, and every method that ends in `_`, overwrite the caller's tensor. Make a new one.",
-    ),
+    left_to_chance("softmax a table"),
+    changes_its_input("softmax a table"),
     Property(
         "not a number",
         lambda seen: bool(seen["softmax a table"]["weights"].isfinite().all()),
@@ -378,12 +371,7 @@ _SOFTMAX_PROPERTIES = (
         "Right for ordinary scores, wrong for very large or very low ones.",
         "Is there a limit, a replaced NaN, or a fixed number taken away? Take each row's own maximum away.",
     ),
-    Property(
-        "no gradient",
-        lambda seen: seen["softmax gradients"]["gradient to scores"].abs().max().item() > 0,
-        "No gradient flows back to the scores.",
-        "`.detach()`, `.item()`, `.data`, `.tolist()` and NumPy cut the gradient. Stay with tensor operations.",
-    ),
+    no_gradient("softmax gradients", "the scores"),
 )
 
 
