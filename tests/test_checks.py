@@ -138,6 +138,21 @@ def test_a_learner_may_interrupt_a_check():
         judge("04.softmax", interrupted)
 
 
+def test_a_loop_without_end_is_stopped_and_said(monkeypatch):
+    monkeypatch.setattr("course_lib.checks.sandbox.SECONDS", 0.2)
+
+    def endless(scores):
+        while True:
+            pass
+
+    assert judge("04.softmax", endless).mistake == "a loop without end"
+    assert judge("04.softmax", lambda scores: scores.softmax(-1)).passed
+
+
+def test_an_answer_that_leaves_python_does_not_take_the_kernel_with_it():
+    assert judge("04.softmax", lambda scores: exit()).mistake == "leaves Python"
+
+
 def test_an_unknown_exercise_is_named_beside_those_that_exist():
     with pytest.raises(ValueError, match=r"'04.sofmax'.*04.softmax"):
         judge("04.sofmax", torch.softmax)

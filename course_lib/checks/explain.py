@@ -265,7 +265,7 @@ def explain_error(error: BaseException, where: str = "") -> Words:
     if isinstance(error, EndlessLoop):
         return (
             "a loop without end",
-            "Your code had not ended after ten seconds.",
+            "Your code had not ended after five seconds.",
             f"Does a `while` loop never reach its end, because nothing in it changes?{_line_of(error)}",
         )
     if isinstance(error, SystemExit):

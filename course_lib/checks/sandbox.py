@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 SEED = 20170612  # the day "Attention is all you need" was put on arXiv
-SECONDS = 10.0  # an experiment takes milliseconds: whatever runs longer than this never ends
+SECONDS = 5.0  # an experiment takes milliseconds: whatever runs longer than this never ends
 
 
 class EndlessLoop(Exception):
