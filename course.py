@@ -7,7 +7,7 @@
 
 For those who write lessons:
 
-    python course.py notebooks       run the notebooks and store their outputs
+    python course.py notebooks       run the notebooks and store their outputs (--text: lay text copies into .text/)
     python course.py exercises       make exercises/ from solutions/
     python course.py bench           run the benchmarks
     python course.py lock            write the versions of this environment into constraints.txt
@@ -523,8 +523,8 @@ COMMANDS = {
 
 
 def main(arguments: List[str]) -> int:
-    if not arguments or arguments[0] not in COMMANDS:
-        asked = bool(arguments) and arguments[0] in ("-h", "--help", "help")
+    asked = any(argument in ("-h", "--help", "help") for argument in arguments[:2])
+    if asked or not arguments or arguments[0] not in COMMANDS:
         say(str(__doc__).strip())
         return 0 if asked else 2
     try:

@@ -72,6 +72,7 @@ def test_a_python_3_11_that_does_not_start_is_passed_over(
 def test_no_command_and_an_unknown_command_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert course.main([]) == 2
     assert course.main(["lba"]) == 2
+    assert course.main(["lab", "--help"]) == 0  # and lab copies nothing
     assert course.main(["--help"]) == 0
     assert capsys.readouterr().out.count("Set up and run The Transformer Family.") == 3
 

@@ -29,7 +29,7 @@ from course_lib.checks.probe import a_module, a_tensor, gradients, numbers, watc
 
 MULTI_HEAD_STUB = '''
 class MultiHeadAttention(nn.Module):
-    """Self-attention in n_heads subspaces at once, mixed by W_O at the end.
+    """Self-attention in n_heads pieces at once, mixed by W_O at the end.
 
     Four layers nn.Linear(d_model, d_model), called w_q, w_k, w_v, w_o. Head h reads the h-th piece,
     Dh wide, of the queries, keys and values; scores are divided by √Dh. No mask, no dropout.
