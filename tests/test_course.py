@@ -74,7 +74,7 @@ def test_no_command_and_an_unknown_command_show_the_help(capsys: pytest.CaptureF
     assert course.main(["lba"]) == 2
     assert course.main(["lab", "--help"]) == 0  # and lab copies nothing
     assert course.main(["--help"]) == 0
-    assert capsys.readouterr().out.count("Set up and run The Transformer Family.") == 3
+    assert capsys.readouterr().out.count("Set up and run The Transformer Family.") == 4
 
 
 def test_ctrl_c_says_one_sentence(

@@ -59,6 +59,18 @@ _KNOWN_ERRORS = (
         "In A @ B the last size of A must be the last but one of B. Print both shapes; is a transpose missing?",
     ),
     (
+        "size mismatch, got input",
+        "a matmul whose inner sizes differ",
+        "A matrix product meets two inner sizes that differ.",
+        "In A @ B the last size of A must be the last but one of B. Print both shapes just before that line.",
+    ),
+    (
+        "operand type(s) for ^",
+        "a power with ^",
+        "`^` is no power in Python.",
+        "A power is written `**`: h**2.",
+    ),
+    (
         "must match the size of tensor b",
         "shapes that do not broadcast",
         "Two tensors of unlike shapes meet in one operation.",
@@ -86,7 +98,7 @@ _KNOWN_ERRORS = (
         "out of bounds",
         "an index out of bounds",
         "An index goes past the end of an axis.",
-        "Is range(…) taken from the wrong size?",
+        "Is range(…) taken from the wrong size, or the wrong axis indexed? Rows are `table[ids]`.",
     ),
     (
         "to have the same dtype",
@@ -266,7 +278,7 @@ def explain_error(error: BaseException, where: str = "") -> Words:
         return (
             "a loop without end",
             "Your code had not ended after five seconds.",
-            f"Does a `while` loop never reach its end, because nothing in it changes?{_line_of(error)}",
+            f"Does a `while` loop never reach its end, because nothing in it changes?{line_of(error)}",
         )
     if isinstance(error, SystemExit):
         return (
@@ -275,14 +287,14 @@ def explain_error(error: BaseException, where: str = "") -> Words:
             "Use return, or raise.",
         )
     text = str(error)
-    if "positional argument" in text and isinstance(error, TypeError) and not _line_of(error):
+    if "positional argument" in text and isinstance(error, TypeError) and not line_of(error):
         return (
             "arguments that do not fit",
             "Your function or class does not take the arguments that the exercise names.",
             f"Compare your `def` lines with those of the exercise. Python says: {_one_line(text)}",
         )
     said = f"Python says: {type(error).__name__}: {_one_line(text)}"
-    place = _line_of(error) + (f" {where}" if where else "")
+    place = line_of(error) + (f" {where}" if where else "")
     for part, name, message, hint in _KNOWN_ERRORS:
         if part in text:
             return name, message, f"{hint} {said}{place}"
@@ -366,7 +378,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())[:160]
 
 
-def _line_of(error: BaseException) -> str:
+def line_of(error: BaseException) -> str:
     """Return the last line of the learner's own code that the exception went through."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = frame.filename.replace("\\", "/")

@@ -71,9 +71,10 @@ def a_pair(result: Any) -> tuple[Tensor, Tensor]:
     asked = "two tensors, (output, weights)"
     if isinstance(result, (tuple, list)):
         if len(result) != 2:
+            many = f"{len(result)} results" if len(result) != 1 else "one result"
             raise WrongReturn(
-                f"{len(result)} results in place of two",
-                f"You return {len(result)} results; the exercise asks for two: (output, weights).",
+                f"{many} in place of two",
+                f"You return {many}; the exercise asks for two: (output, weights).",
                 "End with `return output, weights`.",
             )
         first, second = result

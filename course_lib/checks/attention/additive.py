@@ -10,9 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.checks.attention.shared import agrees, no_gradient
+from course_lib.checks.attention.shared import (
+    agrees,
+    changes_its_input,
+    never_written,
+    no_gradient,
+    not_finite,
+)
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
-from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched
+from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
 
 ADDITIVE_STUB = '''
 def additive_scores(q, k, w_q, w_k, w):
@@ -25,7 +31,7 @@ def additive_scores(q, k, w_q, w_k, w):
         w: (h,).
 
     Returns:
-        Scores, (Tq, Tk). No softmax.
+        Scores, (Tq, Tk). No softmax. The inputs stay as they were, and gradients flow back to them.
     """
 '''
 
@@ -41,7 +47,10 @@ def _pairs(tq: int, tk: int, dq: int, dk: int, h: int, seed: int) -> tuple[Tenso
 
 
 def _additive(candidate: Any, pairs: tuple[Tensor, ...]) -> Seen:
-    return {"scores": a_tensor(a_function(candidate)(*pairs))}
+    given = tuple(tensor.clone() for tensor in pairs)
+    scores = a_tensor(a_function(candidate)(*given))
+    changed = not all(torch.equal(one, other) for one, other in zip(given, pairs, strict=True))
+    return {"scores": scores, "input changed": yes(changed)}
 
 
 def _additive_of_unlike_sizes(candidate: Any) -> Seen:
@@ -50,6 +59,14 @@ def _additive_of_unlike_sizes(candidate: Any) -> Seen:
 
 def _additive_of_one_query(candidate: Any) -> Seen:
     return _additive(candidate, _pairs(1, 4, 3, 2, 5, seed=195))
+
+
+def _additive_of_one_key(candidate: Any) -> Seen:
+    return _additive(candidate, _pairs(4, 1, 3, 2, 5, seed=197))
+
+
+def _additive_of_one_hidden_number(candidate: Any) -> Seen:
+    return _additive(candidate, _pairs(3, 4, 2, 5, 1, seed=198))
 
 
 def _additive_of_equal_sizes(candidate: Any) -> Seen:
@@ -70,6 +87,34 @@ _ADDITIVE_LINE = "torch.tanh((q @ w_q)[:, None, :] + (k @ w_k)[None, :, :]) @ w"
 
 
 _ADDITIVE_MISTAKES = (
+    Mistake(
+        "the sign is turned",
+        lambda q, k, w_q, w_k, w: -torch.tanh(_sum_of(q, k, w_q, w_k)) @ w,
+        "Every score has the wrong sign.",
+        "Is there a minus that should not be there?",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "w inside the tanh",
+        lambda q, k, w_q, w_k, w: torch.tanh(_sum_of(q, k, w_q, w_k) * w).sum(-1),
+        "w is multiplied inside the tanh; it belongs after it.",
+        "tanh first, then the product with w.",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "tanh twice",
+        lambda q, k, w_q, w_k, w: torch.tanh(torch.tanh(_sum_of(q, k, w_q, w_k))) @ w,
+        "The tanh is applied twice.",
+        "Once, around the sum.",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
+        "the keys have no influence",
+        lambda q, k, w_q, w_k, w: (torch.tanh(q @ w_q) @ w)[:, None].expand(-1, len(k)) + 0 * (k @ w_k).sum(),
+        "The keys have no influence on your scores.",
+        "Query and key must meet inside the tanh.",
+        _ADDITIVE_LINE,
+    ),
     Mistake(
         "no tanh",
         lambda q, k, w_q, w_k, w: _sum_of(q, k, w_q, w_k) @ w,
@@ -184,6 +229,9 @@ def _bounded(seen: dict[str, Seen]) -> bool:
 
 
 _ADDITIVE_PROPERTIES = (
+    changes_its_input("additive of unlike sizes"),
+    not_finite(lambda seen: seen["additive of unlike sizes"]["scores"], "scores"),
+    never_written(lambda seen: seen["additive of unlike sizes"]["scores"], "scores"),
     Property(
         "out of bounds",
         _bounded,
@@ -194,7 +242,7 @@ _ADDITIVE_PROPERTIES = (
     Property(
         "another formula",
         lambda seen: agrees(seen, _additive_of_unlike_sizes, ADDITIVE.reference),
-        "Every query meets every key, but by another formula.",
+        "Your scores are not those of the formula, for some pairs or for all.",
         "For one pair: add the two h-vectors q w_q and k w_k, take the tanh of each number, multiply by w, add up.",
     ),
 )
@@ -208,6 +256,8 @@ ADDITIVE: Exercise = Exercise(
     experiments=(
         _additive_of_unlike_sizes,
         _additive_of_one_query,
+        _additive_of_one_key,
+        _additive_of_one_hidden_number,
         _additive_of_equal_sizes,
         _additive_gradients,
     ),

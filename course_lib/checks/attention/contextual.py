@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_lib.checks.attention.shared import agrees, no_gradient
+from course_lib.checks.attention.shared import agrees, hidden, never_written, no_gradient, not_finite
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
 
@@ -25,7 +25,8 @@ def contextual_words(table, ids):
         ids: the row of each word of the sentence, (T,), integers.
 
     Returns:
-        (T, d): softmax(X Xᵀ / √d) X, where X holds the words' rows. The table stays as it was.
+        (T, d): softmax(X Xᵀ / √d) X, where X holds the words' rows. The table stays as it was, and
+        gradients flow back to it.
     """
 '''
 
@@ -51,6 +52,14 @@ def _words_of_another_sentence(candidate: Any) -> Seen:
 
 def _words_that_stand_twice(candidate: Any) -> Seen:
     return _words(candidate, *_table_and_ids(5, 8, [1, 1, 4, 1, 0, 2], seed=181))
+
+
+def _words_of_a_sentence_of_one(candidate: Any) -> Seen:
+    return _words(candidate, *_table_and_ids(5, 3, [4], seed=184))
+
+
+def _words_of_one_number(candidate: Any) -> Seen:
+    return _words(candidate, *_table_and_ids(5, 1, [4, 0, 2], seed=185))
 
 
 def _words_with_as_many_numbers_as_words(candidate: Any) -> Seen:
@@ -84,6 +93,47 @@ _CONTEXT_LINE = "X = table[ids]; (X @ X.T / math.sqrt(X.size(-1))).softmax(dim=-
 
 _CONTEXTUAL_MISTAKES = (
     Mistake(
+        "later words are hidden",
+        lambda table, ids: (
+            hidden(
+                table[ids] @ table[ids].T * table.size(-1) ** -0.5,
+                torch.ones(len(ids), len(ids), dtype=torch.bool).tril(),
+            )
+            @ table[ids]
+        ),
+        "Later words are hidden; here every word may look at every word.",
+        "Masks come in lesson 05. Take this one out.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "the sign is turned",
+        lambda table, ids: (-table[ids] @ table[ids].T * table.size(-1) ** -0.5).softmax(-1) @ table[ids],
+        "The word that fits least gets the largest share: a sign is turned.",
+        "A large dot product should give a large share.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "multiplied by √d",
+        lambda table, ids: (table[ids] @ table[ids].T * table.size(-1) ** 0.5).softmax(-1) @ table[ids],
+        "The scores are multiplied by √d; they should be divided.",
+        "A power of -0.5 divides, a power of 0.5 multiplies.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "softmax twice",
+        _without_parameters(lambda t, i, X, w: w.softmax(-1) @ X),
+        "The softmax is applied twice, and the shares are nearly equal.",
+        "Once is enough.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
+        "one winner",
+        _without_parameters(lambda t, i, X, w: X[w.argmax(-1)] + 0 * (w @ X)),
+        "The best word takes everything; every word should get its share.",
+        "argmax makes a hard choice, the softmax a soft one.",
+        _CONTEXT_LINE,
+    ),
+    Mistake(
         "the table's rows",
         _without_parameters(lambda t, i, X, w: X),
         "These are the rows of the table: no word has looked at its neighbours yet.",
@@ -107,14 +157,14 @@ _CONTEXTUAL_MISTAKES = (
     Mistake(
         "the table is changed",
         _without_parameters(_written_back),
-        "The output is right, but your function writes it back into the table.",
+        "The output is right, but your function changes the table.",
         "The next sentence would find other rows. Attention leaves the table alone.",
         _CONTEXT_LINE,
     ),
     Mistake(
         "the softmax runs over the first axis",
         lambda table, ids: (table[ids] @ table[ids].T * table.size(-1) ** -0.5).softmax(0) @ table[ids],
-        "Your softmax runs over the first axis: columns sum to 1, rows do not.",
+        "Your softmax runs over the first axis, or the weights are transposed.",
         "Row i belongs to word i, which looks. Over which axis must its shares sum to 1?",
         _CONTEXT_LINE,
     ),
@@ -197,6 +247,8 @@ _CONTEXTUAL_MISTAKES = (
 
 
 _CONTEXTUAL_PROPERTIES = (
+    not_finite(lambda seen: seen["words of a sentence"]["output"], "new vectors"),
+    never_written(lambda seen: seen["words of a sentence"]["output"].abs().sum(-1), "new vectors"),
     Property(
         "changes the table",
         lambda seen: seen["words of a sentence"]["table changed"].item() == 0,
@@ -247,6 +299,8 @@ CONTEXTUAL: Exercise = Exercise(
         _words_of_a_sentence,
         _words_of_another_sentence,
         _words_that_stand_twice,
+        _words_of_a_sentence_of_one,
+        _words_of_one_number,
         _words_with_as_many_numbers_as_words,
         _words_gradients,
     ),

@@ -20,8 +20,9 @@ from course_lib.checks.attention.shared import (
     differ,
     keys_first,
     left_to_chance,
+    made_by_softmax,
     no_gradient,
-    table_properties,
+    sums_to_one,
     weights_mistakes,
 )
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
@@ -38,7 +39,8 @@ def cross_attention(x, memory, w_q, w_k, w_v):
         w_k, w_v: (Dm, Dh) and (Dm, Dv), make keys and values.
 
     Returns:
-        output, (B, Tq, Dv), and weights, (B, Tq, Tk). Scores are divided by √Dh; they may be large.
+        output, (B, Tq, Dv), and weights, (B, Tq, Tk). Scores are divided by √Dh; they may be
+        large. Gradients flow back to all five inputs, which stay as they were.
     """
 '''
 
@@ -407,9 +409,8 @@ _CROSS_PROPERTIES = (
         "Your weights change when only w_v changes.",
         "Queries and keys make the weights. Where does w_v come into them?",
     ),
-    *table_properties(
-        lambda seen: seen["cross of unlike sizes"]["weights"], lambda: _cross_scores(), 5**-0.5
-    ),
+    *sums_to_one(lambda seen: seen["cross of unlike sizes"]["weights"]),
+    *made_by_softmax(lambda seen: seen["cross of unlike sizes"]["weights"], lambda: _cross_scores(), 5**-0.5),
     Property(
         "overflow",
         lambda seen: bool(seen["cross with large scores"]["weights"].isfinite().all()),
@@ -427,6 +428,12 @@ _CROSS_PROPERTIES = (
         lambda seen: _cross_weights_right(seen) or not _cross_is_mix(seen),
         "The values are mixed rightly; but the weights come from other scores.",
         "Queries are x @ w_q, keys memory @ w_k; the product is divided by √Dh; then the softmax, over the keys.",
+    ),
+    Property(
+        "changed before both",
+        lambda seen: _cross_weights_right(seen) or _cross_is_mix(seen),
+        "Neither your weights nor your output are right: something is changed before both.",
+        "Is memory or x normalised, shifted, cut, averaged or mixed up before queries, keys and values are made?",
     ),
     no_gradient("cross gradients", "some of x, memory, w_q, w_k and w_v"),
 )

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.checks.attention.shared import agrees
+from course_lib.checks.attention.shared import agrees, changes_its_input, never_written, not_finite
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
-from course_lib.checks.probe import a_function, a_tensor, numbers
+from course_lib.checks.probe import a_function, a_tensor, numbers, yes
 
 EFFECT_STUB = '''
 def effect_of_each_key(q, k, v):
@@ -25,7 +25,8 @@ def effect_of_each_key(q, k, v):
 
     Returns:
         (T,): for each key, the length (Euclidean norm) of the difference between attention with all
-        keys and attention without this key. Without it, the softmax shares out anew.
+        keys and attention without this key. Without it, the softmax shares out anew. Scores may be
+        large; the inputs stay as they were.
     """
 '''
 
@@ -39,7 +40,10 @@ def _one_query(n_keys: int, d_head: int, d_value: int, seed: int) -> tuple[Tenso
 
 
 def _effect(candidate: Any, query: tuple[Tensor, Tensor, Tensor]) -> Seen:
-    return {"effects": a_tensor(a_function(candidate)(*query))}
+    given = tuple(tensor.clone() for tensor in query)
+    effects = a_tensor(a_function(candidate)(*given))
+    changed = not all(torch.equal(one, other) for one, other in zip(given, query, strict=True))
+    return {"effects": effects, "input changed": yes(changed)}
 
 
 def _effect_of_five_keys(candidate: Any) -> Seen:
@@ -52,6 +56,19 @@ def _effect_of_two_keys(candidate: Any) -> Seen:
 
 def _effect_with_equal_sizes(candidate: Any) -> Seen:
     return _effect(candidate, _one_query(4, 4, 4, seed=250))
+
+
+def _effect_with_large_scores(candidate: Any) -> Seen:
+    """All scores far below 0, and one far below the others: no number stands for “not there”."""
+    q, k, v = _one_query(4, 3, 2, seed=258)
+    k = k - 150 * q / (q @ q)
+    k[2] = k[2] - 200 * q / (q @ q)
+    return _effect(candidate, (q, k, v))
+
+
+def _effect_with_one_very_large_score(candidate: Any) -> Seen:
+    q, k, v = _one_query(5, 4, 3, seed=262)
+    return _effect(candidate, (q * 20, k * 20, v))
 
 
 def _effect_of_an_empty_value(candidate: Any) -> Seen:
@@ -112,14 +129,14 @@ _EFFECT_MISTAKES = (
     Mistake(
         "not shared out anew",
         _effects(_weight_set_to_zero),
-        "The weight is set to 0, but the others do not share it out anew.",
+        "A weight or a value is set to 0, but the others do not share out anew.",
         "Take the key away before the softmax.",
         _EFFECT_LINE,
     ),
     Mistake(
         "the key is set to zero",
         _effects(_key_set_to_zero),
-        "A key of zeros is still there: its score is 0, and e to the power of 0 is 1.",
+        "A key of zeros, or a score of 0, is still there: e to the power of 0 is 1.",
         "Leave row j of k and of v out, then attend.",
         _EFFECT_LINE,
     ),
@@ -184,7 +201,7 @@ _EFFECT_MISTAKES = (
     Mistake(
         "only this key is left",
         _effects(lambda q, k, v, j: v[j]),
-        "You keep key j alone; it should be the one that is left out.",
+        "You compare with the value of key j alone; key j is the one to leave out.",
         "Which rows does your selection keep?",
         _EFFECT_LINE,
     ),
@@ -196,6 +213,9 @@ def _never_negative(seen: dict[str, Seen]) -> bool:
 
 
 _EFFECT_PROPERTIES = (
+    changes_its_input("effect of five keys"),
+    not_finite(lambda seen: seen["effect of five keys"]["effects"], "effects"),
+    never_written(lambda seen: seen["effect of five keys"]["effects"], "effects"),
     Property(
         "a negative length",
         _never_negative,
@@ -226,6 +246,8 @@ EFFECT: Exercise = Exercise(
         _effect_of_five_keys,
         _effect_of_two_keys,
         _effect_with_equal_sizes,
+        _effect_with_large_scores,
+        _effect_with_one_very_large_score,
         _effect_of_an_empty_value,
     ),
     mistakes=_EFFECT_MISTAKES,

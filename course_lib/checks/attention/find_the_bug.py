@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from course_lib.checks.attention.multi_head import Heads, published_merge
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
+from course_lib.checks.explain import WrongReturn, line_of
 from course_lib.checks.probe import a_function, numbers, yes
 
 BUG_STUB = '''
@@ -95,10 +96,22 @@ class _Watched:
 
     def rejected_by(self, test: Any) -> tuple[bool, bool]:
         """Return whether the test rejects the module, and whether it returned something odd."""
+
+        def build(d_model: int, n_heads: int) -> nn.Module:
+            return self(d_model, n_heads)
+
         try:
-            result = test(self)
+            result = test(build)
         except AssertionError:
             return True, False
+        except Exception as error:
+            if "`raise " in line_of(error) and not isinstance(error, NotImplementedError):
+                raise WrongReturn(
+                    "raises another exception",
+                    f"Your test raises {type(error).__name__}; it should raise AssertionError."[:83],
+                    "`assert condition, text` raises it where the condition is False.",
+                ) from error
+            raise
         return result is False, not (result is None or isinstance(result, bool))
 
 

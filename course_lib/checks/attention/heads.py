@@ -25,7 +25,7 @@ def split_heads(x, n_heads):
         n_heads: H, a divisor of D; Dh = D / H.
 
     Returns:
-        (B, H, T, Dh). x itself stays as it was.
+        (B, H, T, Dh). x itself stays as it was, and gradients flow back to it.
     """
 '''
 
@@ -301,7 +301,7 @@ def merge_heads(x):
         x: (B, H, T, Dh).
 
     Returns:
-        (B, T, D), where D = H · Dh. x itself stays as it was.
+        (B, T, D), where D = H · Dh. x itself stays as it was, and gradients flow back to it.
     """
 '''
 

@@ -10,9 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.checks.attention.shared import agrees, no_gradient
+from course_lib.checks.attention.shared import (
+    agrees,
+    changes_its_input,
+    never_written,
+    no_gradient,
+    not_finite,
+)
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
-from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched
+from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
 
 KERNEL_STUB = '''
 def kernel_regression(x_new, x, y, h):
@@ -24,7 +30,7 @@ def kernel_regression(x_new, x, y, h):
         h: the width of the kernel, a number.
 
     Returns:
-        The estimates, (N,).
+        The estimates, (N,). The inputs stay as they were, and gradients flow back to them.
     """
 '''
 
@@ -34,11 +40,23 @@ def _points(n: int, known: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _kernel_with_few_points(candidate: Any) -> Seen:
-    return {"estimates": a_tensor(a_function(candidate)(*_points(3, 5, seed=210), 0.7))}
+    points = _points(3, 5, seed=210)
+    given = tuple(tensor.clone() for tensor in points)
+    estimates = a_tensor(a_function(candidate)(*given, 0.7))
+    changed = not all(torch.equal(one, other) for one, other in zip(given, points, strict=True))
+    return {"estimates": estimates, "input changed": yes(changed)}
 
 
 def _kernel_with_as_many_new_points_as_known(candidate: Any) -> Seen:
     return {"estimates": a_tensor(candidate(*_points(4, 4, seed=215), 0.5))}
+
+
+def _kernel_at_one_new_point(candidate: Any) -> Seen:
+    return {"estimates": a_tensor(candidate(*_points(1, 5, seed=217), 0.5))}
+
+
+def _kernel_with_one_known_point(candidate: Any) -> Seen:
+    return {"estimates": a_tensor(candidate(*_points(3, 1, seed=218), 0.5))}
 
 
 def _kernel_that_is_wide(candidate: Any) -> Seen:
@@ -65,10 +83,61 @@ def _kernel(score: Any, *, over: int = -1) -> Any:
     return lambda x_new, x, y, h: score(x_new[:, None] - x, h).softmax(over) @ y
 
 
+def _kernel_of_products(x_new: Tensor, x: Tensor, y: Tensor, h: float) -> Tensor:
+    return (x_new[:, None] * x).softmax(-1) @ y
+
+
+def _kernel_over_everything(x_new: Tensor, x: Tensor, y: Tensor, h: float) -> Tensor:
+    shares = (-((x_new[:, None] - x) ** 2) / (2 * h**2)).exp()
+    return shares / shares.sum() @ y
+
+
 _KERNEL_LINE = "(-((x_new[:, None] - x) ** 2) / (2 * h**2)).softmax(dim=-1) @ y"
 
 
 _KERNEL_MISTAKES = (
+    Mistake(
+        "h is left out, and the 2",
+        _kernel(lambda d, h: -(d**2)),
+        "The width h has no influence, and the 2 is missing.",
+        "-(x_new - x)² / (2 h²).",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "the 2 is squared too",
+        _kernel(lambda d, h: -(d**2) / (2 * h) ** 2),
+        "The 2 is squared together with h.",
+        "2 * h**2 squares h alone; (2 * h)**2 squares both.",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "multiplied by 2 h²",
+        _kernel(lambda d, h: -(d**2) * (2 * h**2)),
+        "You multiply by 2 h²; the scores should be divided by it.",
+        "A wider kernel makes the scores smaller.",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "no minus, no 2",
+        _kernel(lambda d, h: d**2 / h**2),
+        "The minus sign and the 2 are missing.",
+        "Near means a large score: -(x_new - x)² / (2 h²).",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "dot products",
+        _kernel_of_products,
+        "The scores are products x_new · x; the kernel looks at distances.",
+        "-(x_new - x)² / (2 h²).",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "divided by the total",
+        _kernel_over_everything,
+        "The kernel's values are divided by their total; each row needs its own sum.",
+        "`sum()` without an axis adds up the whole table.",
+        _KERNEL_LINE,
+    ),
     Mistake(
         "no square",
         _kernel(lambda d, h: -d / (2 * h**2)),
@@ -185,6 +254,9 @@ _KERNEL_MISTAKES = (
 
 
 _KERNEL_PROPERTIES = (
+    changes_its_input("kernel with few points"),
+    not_finite(lambda seen: seen["kernel with few points"]["estimates"], "estimates"),
+    never_written(lambda seen: seen["kernel with few points"]["estimates"], "estimates"),
     Property(
         "far away",
         lambda seen: bool(seen["kernel far away"]["estimates"].isfinite().all()),
@@ -204,7 +276,7 @@ _KERNEL_PROPERTIES = (
     Property(
         "another kernel",
         lambda seen: agrees(seen, _kernel_with_few_points, KERNEL.reference),
-        "Your estimates are means of the known y, but by other shares.",
+        "Your estimates are not the weighted means that the formula gives.",
         "Each share is softmax(-(x_new - x)² / (2 h²)), over the known points.",
     ),
 )
@@ -218,6 +290,8 @@ KERNEL: Exercise = Exercise(
     experiments=(
         _kernel_with_few_points,
         _kernel_with_as_many_new_points_as_known,
+        _kernel_at_one_new_point,
+        _kernel_with_one_known_point,
         _kernel_that_is_wide,
         _kernel_that_is_narrow,
         _kernel_far_away,

@@ -19,9 +19,9 @@ from course_lib.checks.attention.shared import (
     changes_its_input,
     cut,
     left_to_chance,
+    made_by_softmax,
     no_gradient,
     ones,
-    table_properties,
     weights_mistakes,
 )
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
@@ -76,7 +76,7 @@ def _multi_head_three_heads(candidate: Any) -> Seen:
 
 
 def _multi_head_one_head(candidate: Any) -> Seen:
-    return {"output": _run(_build(candidate, 6, 1), numbers(1, 4, 6, seed=91))}
+    return {"output": _run(_build(candidate, 10, 1), numbers(1, 4, 10, seed=91))}
 
 
 def _multi_head_square(candidate: Any) -> Seen:
@@ -90,7 +90,7 @@ def _multi_head_one_token(candidate: Any) -> Seen:
 def _multi_head_call_after_call(candidate: Any) -> Seen:
     """The same module on one input after the other: what it kept of the first would show."""
     module = _build(candidate, 15, 3)
-    first, second, third = numbers(2, 3, 15, seed=97), numbers(2, 3, 15, seed=98), numbers(1, 6, 15, seed=99)
+    first, second, third = numbers(2, 3, 15, seed=97), numbers(2, 3, 15, seed=98), numbers(2, 6, 15, seed=99)
     return {
         "output of the first call": _run(module, first),
         "output of the second call": _run(module, second),
@@ -119,7 +119,7 @@ def _tables_shown(candidate: Any, *, scores: bool) -> Tensor:
     Token t gets the value one-hot(t) in every head, and W_O passes everything on: then each head's output is its
     table of weights.
     """
-    module, x = _build(candidate, 15, 3), numbers(1, 5, 15, seed=89)
+    module, x = _build(candidate, 15, 3), numbers(1, 5, 15, seed=89, std=0.5)
     one_hot = torch.eye(5).repeat(1, 3)  # (T, D): the same in each head
     _fill(module.w_v, (torch.linalg.pinv(x[0]) @ one_hot).T)  # type: ignore[arg-type]
     _fill(module.w_o, torch.eye(15))  # type: ignore[arg-type]
@@ -138,7 +138,7 @@ def _multi_head_weights_without_scores(candidate: Any) -> Seen:
 
 
 def _multi_head_raw_scores() -> Tensor:
-    module, x = _build(Heads, 15, 3), numbers(1, 5, 15, seed=89)
+    module, x = _build(Heads, 15, 3), numbers(1, 5, 15, seed=89, std=0.5)
     q, k = (attention.split_heads(layer(x), 3)[0] for layer in (module.w_q, module.w_k))  # type: ignore[operator]
     return (q @ k.mT).detach()  # (3, 5, 5)
 
@@ -234,7 +234,7 @@ def _with_residual(self: Any, x: Tensor) -> Tensor:
 def _exchanged_numbers(self: Any, x: Tensor) -> Tensor:
     d_head = self.d_model // self.n_heads
     q, k, v = (attention.split_heads(getattr(self, name)(x), d_head) for name in self.sources)
-    return self.w_o(attention.merge_heads(attend(q, k, v)[0]))
+    return self.w_o(attention.merge_heads(attend(q, k, v, **self.parts)[0]))
 
 
 def _activated(function: Any, *names: str) -> Any:
@@ -297,6 +297,13 @@ _MULTI_HEAD_MISTAKES = (
     Mistake(
         "Dh heads, n_heads wide",
         _heads(forward=_exchanged_numbers),
+        "You have Dh heads, each n_heads wide; it should be the other way round.",
+        "`x.view(B, T, n_heads, d_head)`: the number of heads first. (`split` takes a width, `chunk` a number.)",
+        _SPLIT_IN_TWO,
+    ),
+    Mistake(
+        "Dh heads, n_heads wide, divided by √Dh",
+        _heads(forward=_exchanged_numbers, parts={"scale": lambda q, k, v: q.size(1) ** -0.5}),
         "You have Dh heads, each n_heads wide; it should be the other way round.",
         "`x.view(B, T, n_heads, d_head)`: the number of heads first. (`split` takes a width, `chunk` a number.)",
         _SPLIT_IN_TWO,
@@ -769,9 +776,17 @@ _MULTI_HEAD_PROPERTIES = (
         "With W_Q and W_K set to 0 all tokens should come out equal; yours do not.",
         "Somewhere a view or reshape lets tokens exchange numbers. Try split_heads and merge_heads alone.",
     ),
-    *table_properties(
-        lambda seen: seen["multi head weights"]["weights"], _multi_head_raw_scores, 5**-0.5, "your weights"
+    Property(
+        "no weighted mean of the values",
+        lambda seen: (
+            ones(seen["multi head weights"]["weights"].sum(-1))
+            and bool((seen["multi head weights"]["weights"] >= -1e-3).all())
+        ),
+        "Your heads give no weighted mean of the values W_V x.",
+        "Do the weights of each row sum to 1? Is anything done to x, to the values, or to what the heads found, "
+        "besides W_V and W_O?",
     ),
+    *made_by_softmax(lambda seen: seen["multi head weights"]["weights"], _multi_head_raw_scores, 5**-0.5),
     Property(
         "right with one head",
         lambda seen: (
@@ -791,8 +806,9 @@ _MULTI_HEAD_PROPERTIES = (
     Property(
         "other weights",
         lambda seen: agrees(seen, _multi_head_weights, Heads),
-        "Values, merge and W_O are right; the attention weights are not.",
-        "Look at queries, keys and their product: softmax(q kᵀ / √Dh), over the keys, one table for each head.",
+        "With equal weights your output is right; with real scores it is not.",
+        "Look at queries, keys and softmax(q kᵀ / √Dh) over the keys, one table for each head; and whether the rows "
+        "come out in the order in which they came in.",
     ),
     no_gradient("multi head gradients", "some of x, w_q, w_k, w_v and w_o"),
 )

@@ -17,13 +17,15 @@ from course_lib.checks.attention.shared import (
     MIX_LINE,
     SCALE_HINT,
     SCALE_LINE,
+    agrees,
     attend,
     changes_its_input,
     differ,
     keys_first,
     left_to_chance,
+    made_by_softmax,
     no_gradient,
-    table_properties,
+    sums_to_one,
     weights_mistakes,
 )
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
@@ -71,7 +73,7 @@ def _attention_of_unlike_sizes(candidate: Any) -> Seen:
 
 
 def _attention_of_one_sentence(candidate: Any) -> Seen:
-    return _attend_and_see(candidate, *_qkv(1, 2, 7, 5, 3, seed=20))
+    return _attend_and_see(candidate, *_qkv(1, 2, 7, 12, 3, seed=20))
 
 
 def _attention_of_equal_sizes(candidate: Any) -> Seen:
@@ -374,7 +376,8 @@ _ATTENTION_PROPERTIES = (
         "Your weights change when only the values change.",
         "Queries and keys make the weights. Where does v come into them?",
     ),
-    *table_properties(
+    *sums_to_one(lambda seen: seen["attention of unlike sizes"]["weights"]),
+    *made_by_softmax(
         lambda seen: seen["attention of unlike sizes"]["weights"], lambda: _raw_scores(), 8**-0.5
     ),
     Property(
@@ -382,6 +385,15 @@ _ATTENTION_PROPERTIES = (
         lambda seen: bool(seen["attention with large scores"]["weights"].isfinite().all()),
         "Right for small scores; large ones give NaN.",
         "Take each row's own maximum away before the exponential, as in the exercise on the softmax.",
+    ),
+    Property(
+        "scores of zero",
+        lambda seen: (
+            not (_right_weights(seen) and _is_mix(seen))
+            or agrees(seen, _attention_with_scores_of_zero, ATTENTION.reference)
+        ),
+        "Right, but not where a score is exactly 0.",
+        "A score of 0 is a score like any other: is it taken for padding, or for false?",
     ),
     Property(
         "the weights are right, the output is not",

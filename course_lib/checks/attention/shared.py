@@ -46,37 +46,37 @@ def same_order(weights: Tensor, scores: Tensor) -> bool:
     return weights.shape == scores.shape and torch.equal(weights.argsort(-1), scores.double().argsort(-1))
 
 
-def table_properties(table: Any, raw: Any, scale: float, whose: str = "your weights") -> tuple[Property, ...]:
-    """Symptoms of a table of weights: `table(seen)` finds it, `raw()` gives the scores before scaling."""
+def sums_to_one(table: Any) -> tuple[Property, ...]:
+    """Symptoms of a table of weights, which `table(seen)` finds, that is no table of shares."""
     return (
         Property(
             "not a number",
             lambda seen: bool(table(seen).isfinite().all()),
-            f"There are NaN or infinite numbers among {whose}.",
+            "There are NaN or infinite numbers among your weights.",
             "A division of 0 by 0, a root of a negative number, or a row in which every key is hidden?",
         ),
         Property(
             "rows do not sum to 1",
             lambda seen: ones(table(seen).sum(-1)),
-            f"The rows of {whose} do not sum to 1.",
+            "The rows of your weights do not sum to 1.",
             "Each query spreads its attention over the keys: `weights.sum(-1)` should be all ones.",
         ),
         Property(
             "negative weights",
-            lambda seen: bool((table(seen) >= 0).all()),
-            f"Some of {whose} are negative.",
+            lambda seen: bool((table(seen) >= -1e-4).all()),
+            "Some of your weights are negative.",
             "What comes out of a softmax is positive. What happens to the weights after it?",
         ),
-        Property(
-            "weights of zero",
-            lambda seen: bool((table(seen) > 1e-7).all()),
-            f"Some of {whose} are exactly 0; a softmax gives every key a share.",
-            "Is there a mask (they come in lesson 05), a limit, or a hard choice?",
-        ),
+    )
+
+
+def made_by_softmax(table: Any, raw: Any, scale: float) -> tuple[Property, ...]:
+    """Symptoms of a table of shares that is not softmax(scale · raw())."""
+    return (
         Property(
             "equal weights",
             lambda seen: bool((table(seen) - table(seen).mean(-1, keepdim=True)).abs().max() > 1e-4),
-            f"All of {whose} are equal: the scores have no influence.",
+            "All of your weights are equal: the scores have no influence.",
             "Do the scores really reach the softmax?",
         ),
         Property(
@@ -86,10 +86,16 @@ def table_properties(table: Any, raw: Any, scale: float, whose: str = "your weig
             SCALE_HINT,
         ),
         Property(
-            "another function than the softmax",
+            "weights of zero",
+            lambda seen: bool((table(seen) > 1e-7).all()),
+            "Some of your weights are exactly 0; a softmax gives every key a share.",
+            "Is there a mask (they come in lesson 05), a limit, a hard choice, or are the scores far too large?",
+        ),
+        Property(
+            "the order is right, the sizes are not",
             lambda seen: log_slope(table(seen), raw()) is not None or not same_order(table(seen), raw()),
-            "The scores are right, but something else than a softmax makes weights of them.",
-            "Is there a second function, a limit, a rounding, or another base than e?",
+            "Your weights have the right order, but are no softmax of the scaled scores.",
+            "Is there a second function, a limit, a rounding, another base than e? Or are q or k changed before?",
         ),
     )
 
@@ -125,7 +131,7 @@ def softmax_by_hand(scores: Tensor, largest: Tensor | float) -> Tensor:
     return powers / powers.sum(-1, keepdim=True)
 
 
-def _hidden(scores: Tensor, seen: Tensor) -> Tensor:
+def hidden(scores: Tensor, seen: Tensor) -> Tensor:
     return scores.masked_fill(~seen, -math.inf).softmax(-1)
 
 
@@ -302,14 +308,14 @@ def weights_mistakes(make: Any) -> tuple[Mistake, ...]:
         ),
         Mistake(
             "the future is hidden",
-            make(weigh=lambda s, d: _hidden(s, torch.ones_like(s, dtype=torch.bool).tril())),
+            make(weigh=lambda s, d: hidden(s, torch.ones_like(s, dtype=torch.bool).tril())),
             "A causal mask hides later keys; here every query may see every key.",
             "Masks come in lesson 05. Take this one out; is_causal=True makes one, too.",
             SOFTMAX_LINE,
         ),
         Mistake(
             "its own token is hidden",
-            make(weigh=lambda s, d: _hidden(s, ~torch.eye(*s.shape[-2:], dtype=torch.bool))),
+            make(weigh=lambda s, d: hidden(s, ~torch.eye(*s.shape[-2:], dtype=torch.bool))),
             "The diagonal is hidden; here every query may see every key.",
             "Masks come in lesson 05. Take this one out.",
             SOFTMAX_LINE,
@@ -378,5 +384,26 @@ def no_gradient(experiment: str, inputs: str) -> Property:
         "no gradient",
         lambda seen: all(gradient.abs().max() > 0 for gradient in seen[experiment].values()),
         f"No gradient flows back to {inputs}.",
-        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)`, torch.no_grad() and NumPy cut the gradient.",
+        "Is it used at all? If it is: `.detach()`, `.data`, `.item()`, `torch.tensor(…)`, `.round()`, "
+        "torch.no_grad() and NumPy cut the gradient, and nothing could be learned through your code.",
+    )
+
+
+def never_written(table: Any, what: str) -> Property:
+    """Some entries are exactly 0: a loop or a selection left them out."""
+    return Property(
+        "never written",
+        lambda seen: bool((table(seen) != 0).all()),
+        f"Some of your {what} are exactly 0.",
+        "Were they never written? Look at where the loop begins and ends, and at a `return` inside it.",
+    )
+
+
+def not_finite(table: Any, what: str) -> Property:
+    """NaN or infinity in the very first experiment."""
+    return Property(
+        "not a number",
+        lambda seen: bool(table(seen).isfinite().all()),
+        f"There are NaN or infinite numbers among your {what}.",
+        "A division of 0 by 0, or a root or logarithm of a negative number?",
     )

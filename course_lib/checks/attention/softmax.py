@@ -178,7 +178,7 @@ _SOFTMAX_MISTAKES = (
     Mistake(
         "one maximum for all rows",
         lambda s: (s - s.max()).exp() / (s - s.max()).exp().sum(-1, keepdim=True),
-        "You take away one maximum for the whole tensor; a low row then divides 0 by 0.",
+        "You take away one maximum for all rows; a low row then divides 0 by 0.",
         "Each row needs its own maximum: which axis does your `max` run over?",
         "scores - scores.max(dim=-1, keepdim=True).values",
     ),
@@ -356,8 +356,14 @@ _SOFTMAX_PROPERTIES = (
     Property(
         "another function",
         lambda seen: log_slope(seen["softmax a table"]["weights"], numbers(3, 5, seed=1)) is not None,
-        "Your rows sum to 1, but the shares are not e to the power of the scores.",
-        "Which function is applied before or in place of the exponential, or what is added after it?",
+        "Your rows sum to 1, but the shares are no softmax of these scores.",
+        "Is another function applied before, after or in place of the exponential, or something rounded?",
+    ),
+    Property(
+        "scores of zero",
+        lambda seen: agrees(seen, _softmax_scores_of_zero, SOFTMAX.reference),
+        "Right, but not where a score is exactly 0.",
+        "A score of 0 is a score like any other: is it taken for padding, or for false?",
     ),
     Property(
         "no number for large scores",
