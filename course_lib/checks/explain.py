@@ -74,7 +74,7 @@ _KNOWN_ERRORS = (
         "must match the size of tensor b",
         "shapes that do not broadcast",
         "Two tensors of unlike shapes meet in one operation.",
-        "Is it `*` or `+` where `@` belongs, a sum without `keepdim=True`, or a transpose too few?",
+        "Is it `*` or `+` where `@` belongs, a sum without `keepdim=True`, or `.T`, which turns *all* axes round?",
     ),
     (
         "modified by an inplace operation",
@@ -361,7 +361,8 @@ def explain_difference(where: str, got: Tensor | None, expected: Tensor | None, 
         return (
             "right for some inputs only",
             "Right for the first input, wrong for another.",
-            f"Is a size written as a number, taken from the wrong axis, or squeezed away? {numbers}",
+            "What is special there: an axis of size 1, equal sizes, large or small numbers? Look for a fixed number "
+            f"in your code, or a size taken from the wrong axis. {numbers}",
         )
     return (
         None,

@@ -88,6 +88,13 @@ _ADDITIVE_LINE = "torch.tanh((q @ w_q)[:, None, :] + (k @ w_k)[None, :, :]) @ w"
 
 _ADDITIVE_MISTAKES = (
     Mistake(
+        "softmax, and no tanh",
+        lambda q, k, w_q, w_k, w: (_sum_of(q, k, w_q, w_k) @ w).softmax(-1),
+        "These are weights already, and the tanh is missing; the scores are asked for.",
+        "tanh of the sum, then the product with w, and no softmax.",
+        _ADDITIVE_LINE,
+    ),
+    Mistake(
         "the sign is turned",
         lambda q, k, w_q, w_k, w: -torch.tanh(_sum_of(q, k, w_q, w_k)) @ w,
         "Every score has the wrong sign.",

@@ -142,6 +142,13 @@ _ANSWERS = "k, v = memory @ w_k, memory @ w_v"
 
 
 _CROSS_MISTAKES = (
+    Mistake(
+        "keys reshaped in place of transposed",
+        _across(scores=lambda q, k: q @ k.reshape(k.size(0), k.size(2), k.size(1))),
+        "The keys are reshaped where they should be transposed: numbers change owners.",
+        "view and reshape keep the numbers in reading order; transpose moves each to its new place.",
+        "k.transpose(-2, -1)",
+    ),
     *weights_mistakes(lambda **parts: _across(**parts)),
     Mistake(
         "the memory of the first sentence for all",

@@ -61,7 +61,7 @@ def _effect_with_equal_sizes(candidate: Any) -> Seen:
 def _effect_with_large_scores(candidate: Any) -> Seen:
     """All scores far below 0, and one far below the others: no number stands for “not there”."""
     q, k, v = _one_query(4, 3, 2, seed=258)
-    k = k - 150 * q / (q @ q)
+    k = k - 2000 * q / (q @ q)
     k[2] = k[2] - 200 * q / (q @ q)
     return _effect(candidate, (q, k, v))
 
@@ -111,6 +111,11 @@ def _key_and_value_set_to_zero(q: Tensor, k: Tensor, v: Tensor, j: int) -> Tenso
     return _attend_one(q, k.index_fill(0, zero, 0.0), v.index_fill(0, zero, 0.0))
 
 
+def _effects_scaled(scale: Any) -> Any:
+    """The effects, where the scores are multiplied by `scale(q, k)`."""
+    return lambda q, k, v: _effects(_left_out)(q * len(q) ** 0.5 * scale(q, k), k, v)
+
+
 def _unscaled_effects(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return _effects(_left_out)(q * len(q) ** 0.5, k, v)
 
@@ -119,6 +124,41 @@ _EFFECT_LINE = "others = torch.arange(T) != j; attention(q, k[others], v[others]
 
 
 _EFFECT_MISTAKES = (
+    Mistake(
+        "divided by √T",
+        _effects_scaled(lambda q, k: len(k) ** -0.5),
+        "Your scores are divided by the root of the number of keys.",
+        "The root is of the width of a key: Dh = q.size(-1).",
+        _EFFECT_LINE,
+    ),
+    Mistake(
+        "divided by Dh",
+        _effects_scaled(lambda q, k: 1 / len(q)),
+        "Your scores are divided by Dh; the square root is missing.",
+        "Scaled dot-product attention divides by √Dh.",
+        _EFFECT_LINE,
+    ),
+    Mistake(
+        "the mean square",
+        _effects(_left_out, lambda move: move.pow(2).mean().sqrt()),
+        "The squares are averaged; in a length they are added up.",
+        "The Euclidean norm is the root of the *sum* of squares: `.norm()`.",
+        "(all_keys - without).norm()",
+    ),
+    Mistake(
+        "shares of the effects",
+        lambda q, k, v: (e := _effects(_left_out)(q, k, v)) / e.sum(),
+        "Your effects are divided by their sum; the lengths themselves are asked for.",
+        "Leave the last division out.",
+        "(all_keys - without).norm()",
+    ),
+    Mistake(
+        "keys stay away",
+        _effects(lambda q, k, v, j: _attend_one(q, k[j + 1 :], v[j + 1 :]) if j + 1 < len(k) else 0 * v[0]),
+        "The keys that were taken away before stay away: each round leaves out one more.",
+        "Each round must begin with all keys. Is a name reassigned, or a tensor changed, inside the loop?",
+        _EFFECT_LINE,
+    ),
     Mistake(
         "the weights",
         lambda q, k, v: (k @ q * len(q) ** -0.5).softmax(0),

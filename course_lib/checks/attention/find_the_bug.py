@@ -112,7 +112,7 @@ class _Watched:
                     "`assert condition, text` raises it where the condition is False.",
                 ) from error
             raise
-        return result is False, not (result is None or isinstance(result, bool))
+        return False, result is not None
 
 
 def _judged(candidate: Any, kind: type[Heads]) -> Seen:
@@ -220,7 +220,7 @@ _BUG_MISTAKES = (
         "returns its finding",
         _test_that_returns,
         "Your test returns its finding; it should raise AssertionError.",
-        "Put the finding behind `assert`, or return True for sound and False for broken.",
+        "Put the finding behind `assert`: it raises where the condition is False.",
         "assert torch.allclose(module(x[:, order]), module(x)[:, order], atol=1e-5)",
     ),
 )

@@ -5,6 +5,7 @@ B batch · H heads · T tokens · Tq queries · Tk keys · D d_model · Dh d_hea
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -96,6 +97,29 @@ _KERNEL_LINE = "(-((x_new[:, None] - x) ** 2) / (2 * h**2)).softmax(dim=-1) @ y"
 
 
 _KERNEL_MISTAKES = (
+    Mistake(
+        "x and y exchanged",
+        lambda x_new, x, y, h: (-((x_new[:, None] - y) ** 2) / (2 * h**2)).softmax(-1) @ x,
+        "x and y are exchanged: new points are compared with y, and x is mixed.",
+        "Keys are compared, values are mixed. Which is which here?",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "the mean of the products",
+        lambda x_new, x, y, h: ((-((x_new[:, None] - x) ** 2) / (2 * h**2)).softmax(-1) * y).mean(-1),
+        "Shares times y are averaged; they should be added up.",
+        "The shares sum to 1 already.",
+        _KERNEL_LINE,
+    ),
+    Mistake(
+        "the bell curve's own constant",
+        lambda x_new, x, y, h: (
+            (-((x_new[:, None] - x) ** 2) / (2 * h**2)).exp() @ y / (h * (2 * math.pi) ** 0.5)
+        ),
+        "The kernel's values are divided by a constant, not by their sum.",
+        "A weighted mean has shares that sum to 1, whatever h is.",
+        _KERNEL_LINE,
+    ),
     Mistake(
         "h is left out, and the 2",
         _kernel(lambda d, h: -(d**2)),

@@ -76,7 +76,7 @@ def _multi_head_three_heads(candidate: Any) -> Seen:
 
 
 def _multi_head_one_head(candidate: Any) -> Seen:
-    return {"output": _run(_build(candidate, 10, 1), numbers(1, 4, 10, seed=91))}
+    return {"output": _run(_build(candidate, 10, 1), numbers(2, 4, 10, seed=91))}
 
 
 def _multi_head_square(candidate: Any) -> Seen:
@@ -744,7 +744,7 @@ _MULTI_HEAD_PROPERTIES = (
         "another end",
         lambda seen: agrees(seen, _multi_head_no_values, Heads),
         "With W_V set to 0 the output should be the bias of W_O, and is not.",
-        "Something stands after the heads besides W_O, or happens to them before it: a function, a norm, a sum?",
+        "Is W_O missing, or does something stand after the heads besides it: a function, a norm, a sum?",
     ),
     Property(
         "tokens never meet",

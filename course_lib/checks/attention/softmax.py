@@ -60,6 +60,10 @@ def _softmax_a_batch(candidate: Any) -> Seen:
     return {"weights": a_tensor(candidate(numbers(2, 3, 4, 5, seed=3)))}
 
 
+def _softmax_a_row_of_tables(candidate: Any) -> Seen:
+    return {"weights": a_tensor(candidate(numbers(2, 3, 5, seed=8)))}
+
+
 def _softmax_one_row(candidate: Any) -> Seen:
     return {"weights": a_tensor(candidate(numbers(6, seed=4)))}
 
@@ -390,6 +394,7 @@ SOFTMAX: Exercise = Exercise(
         _softmax_a_table,
         _softmax_a_square,
         _softmax_a_batch,
+        _softmax_a_row_of_tables,
         _softmax_one_row,
         _softmax_axes_of_size_one,
         _softmax_scores_of_zero,
