@@ -14,6 +14,7 @@ from course_lib import checks
 from course_lib.checks import EXERCISES, CheckFailed, check, judge
 from course_lib.checks.engine import diagnose, known_observations, rests_on_numbers, same
 from course_lib.checks.progress import progress_file, read_progress
+from course_lib.checks.show import _slice_that_differs
 
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES.values(), ids=EXERCISES)
 every_mistake = pytest.mark.parametrize(
@@ -371,3 +372,18 @@ def test_the_first_difference_is_kept_for_the_picture():
     assert diagnosis.where.startswith("weights")
     assert diagnosis.got is not None and diagnosis.expected is not None
     assert diagnosis.got.shape == diagnosis.expected.shape == (3, 5)
+
+
+@pytest.mark.parametrize("off", [1.01e-4, 1.0, float("nan"), float("inf")])
+def test_the_picture_shows_the_slice_that_differs_most_however_small_the_difference(off):
+    expected = torch.ones(2, 3, 2, 2)
+    got = expected.clone()
+    got[1, 2, 0, 1] += off
+    where, one, other = _slice_that_differs(got, expected)
+    assert where == ", at [1, 2]"
+    assert one.shape == other.shape == (2, 2) and not torch.equal(one, other)
+
+
+def test_a_softmax_over_axis_1_by_hand_is_not_called_right_for_ordinary_scores():
+    verdict = judge("04.softmax", lambda s: s.exp() / s.exp().sum(1, keepdim=True))
+    assert verdict.message == "You sum over axis 1; that is the last axis for a matrix only."

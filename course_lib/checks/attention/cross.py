@@ -417,10 +417,13 @@ _CROSS_PROPERTIES = (
         "Queries and keys make the weights. Where does w_v come into them?",
     ),
     *sums_to_one(lambda seen: seen["cross of unlike sizes"]["weights"]),
-    *made_by_softmax(lambda seen: seen["cross of unlike sizes"]["weights"], lambda: _cross_scores(), 5**-0.5),
+    *made_by_softmax(lambda seen: seen["cross of unlike sizes"]["weights"], _cross_scores, 5**-0.5),
     Property(
         "overflow",
-        lambda seen: bool(seen["cross with large scores"]["weights"].isfinite().all()),
+        lambda seen: (
+            not (_cross_weights_right(seen) and _cross_is_mix(seen))
+            or bool(seen["cross with large scores"]["weights"].isfinite().all())
+        ),
         "Right for small scores; large ones give NaN.",
         "Take each row's own maximum away before the exponential, as in the exercise on the softmax.",
     ),

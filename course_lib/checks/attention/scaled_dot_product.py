@@ -377,12 +377,13 @@ _ATTENTION_PROPERTIES = (
         "Queries and keys make the weights. Where does v come into them?",
     ),
     *sums_to_one(lambda seen: seen["attention of unlike sizes"]["weights"]),
-    *made_by_softmax(
-        lambda seen: seen["attention of unlike sizes"]["weights"], lambda: _raw_scores(), 8**-0.5
-    ),
+    *made_by_softmax(lambda seen: seen["attention of unlike sizes"]["weights"], _raw_scores, 8**-0.5),
     Property(
         "overflow",
-        lambda seen: bool(seen["attention with large scores"]["weights"].isfinite().all()),
+        lambda seen: (
+            not (_right_weights(seen) and _is_mix(seen))
+            or bool(seen["attention with large scores"]["weights"].isfinite().all())
+        ),
         "Right for small scores; large ones give NaN.",
         "Take each row's own maximum away before the exponential, as in the exercise on the softmax.",
     ),

@@ -116,6 +116,27 @@ _OVERFLOW = (
 
 _SOFTMAX_MISTAKES = (
     Mistake(
+        "over the queries, by hand",
+        lambda s: s.exp() / s.exp().sum(-2, keepdim=True),
+        "Your columns sum to 1; each row should.",
+        "Each row belongs to one query. Over which axis must its weights sum to 1?",
+        "….sum(dim=-1, keepdim=True)",
+    ),
+    Mistake(
+        "over the first axis, by hand",
+        lambda s: s.exp() / s.exp().sum(0, keepdim=True),
+        "Your weights sum to 1 over the first axis; they should over the last.",
+        "With a batch in front, axis 0 holds different sentences. Count axes from the end.",
+        "….sum(dim=-1, keepdim=True)",
+    ),
+    Mistake(
+        "over axis 1, by hand",
+        lambda s: s.exp() / s.exp().sum(1, keepdim=True),
+        "You sum over axis 1; that is the last axis for a matrix only.",
+        "A batch of heads has four axes. Which index always means the last one?",
+        "….sum(dim=-1, keepdim=True)",
+    ),
+    Mistake(
         "no axis named",
         lambda s: F.softmax(s),
         "Your softmax is not told its axis; PyTorch guesses, and guesses wrong.",
@@ -362,6 +383,15 @@ _SOFTMAX_PROPERTIES = (
         lambda seen: log_slope(seen["softmax a table"]["weights"], numbers(3, 5, seed=1)) is not None,
         "Your rows sum to 1, but the shares are no softmax of these scores.",
         "Is another function applied before, after or in place of the exponential, or something rounded?",
+    ),
+    Property(
+        "wrong with more axes",
+        lambda seen: (
+            agrees(seen, _softmax_a_batch, SOFTMAX.reference)
+            and agrees(seen, _softmax_a_row_of_tables, SOFTMAX.reference)
+        ),
+        "Right for a table, wrong with more axes.",
+        "A batch of heads has four axes. Which index always means the last one?",
     ),
     Property(
         "scores of zero",
