@@ -387,3 +387,22 @@ def test_the_picture_shows_the_slice_that_differs_most_however_small_the_differe
 def test_a_softmax_over_axis_1_by_hand_is_not_called_right_for_ordinary_scores():
     verdict = judge("04.softmax", lambda s: s.exp() / s.exp().sum(1, keepdim=True))
     assert verdict.message == "You sum over axis 1; that is the last axis for a matrix only."
+
+
+def test_progress_is_shown_empty_first_and_then_filled_so_that_the_stored_output_is_everybodys(monkeypatch):
+    class Shown:
+        def update(self, table):
+            tables.append(table.data)
+
+    def display(table, *, display_id):
+        assert display_id is True
+        tables.append(table.data)
+        return Shown()
+
+    tables: list[str] = []
+    monkeypatch.setattr("course_lib.checks.show.display", display)
+    check("04.softmax", torch.nn.Softmax(dim=-1))
+    checks.show_progress()
+    empty, filled = tables
+    assert "done" not in empty and empty.count("not begun") == len(EXERCISES)
+    assert filled.count("✓ done") == 1 and filled.count("not begun") == len(EXERCISES) - 1
