@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from course_lib.checks import attention
+from course_lib.checks import attention, language_models, masks, positions, tokens
 from course_lib.checks.engine import Exercise, Verdict, diagnose
 from course_lib.checks.progress import record
 from course_lib.checks.show import CheckFailed, show_difference
@@ -18,7 +18,11 @@ from course_lib.checks.show import show_progress as _show_progress
 
 __all__ = ["EXERCISES", "CheckFailed", "Verdict", "check", "judge", "show_progress"]
 
-EXERCISES: dict[str, Exercise] = {exercise.id: exercise for exercise in attention.EXERCISES}
+EXERCISES: dict[str, Exercise] = {
+    exercise.id: exercise
+    for lesson in (language_models, tokens, positions, attention, masks)
+    for exercise in lesson.EXERCISES
+}
 
 
 def judge(exercise_id: str, candidate: Any) -> Verdict:

@@ -10,15 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.checks.attention.shared import (
-    agrees,
-    changes_its_input,
-    never_written,
-    no_gradient,
-    not_finite,
-)
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
+from course_lib.checks.shared import agrees, changes_its_input, never_written, no_gradient, not_finite
 
 ADDITIVE_STUB = '''
 def additive_scores(q, k, w_q, w_k, w):

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_lib.checks.attention.shared import agrees, hidden, never_written, no_gradient, not_finite
+from course_lib.checks.attention.shared import hidden
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
+from course_lib.checks.shared import agrees, never_written, no_gradient, not_finite
 
 CONTEXTUAL_STUB = '''
 def contextual_words(table, ids):

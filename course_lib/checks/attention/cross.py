@@ -16,17 +16,14 @@ from course_lib.checks.attention.shared import (
     SCALE_HINT,
     SCALE_LINE,
     attend,
-    changes_its_input,
-    differ,
     keys_first,
-    left_to_chance,
     made_by_softmax,
-    no_gradient,
     sums_to_one,
     weights_mistakes,
 )
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_pair, gradients, numbers, watched, yes
+from course_lib.checks.shared import changes_its_input, differ, left_to_chance, no_gradient
 
 CROSS_STUB = '''
 def cross_attention(x, memory, w_q, w_k, w_v):

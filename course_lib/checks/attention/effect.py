@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.checks.attention.shared import agrees, changes_its_input, never_written, not_finite
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, numbers, yes
+from course_lib.checks.shared import agrees, changes_its_input, never_written, not_finite
 
 EFFECT_STUB = '''
 def effect_of_each_key(q, k, v):

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from course_lib import attention
-from course_lib.checks.attention.shared import agrees, changes_its_input, cut, no_gradient
+from course_lib.checks.attention.shared import cut
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
+from course_lib.checks.shared import agrees, changes_its_input, no_gradient
 
 SPLIT_STUB = '''
 def split_heads(x, n_heads):

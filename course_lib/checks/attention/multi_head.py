@@ -14,18 +14,15 @@ from torch import Tensor, nn
 from course_lib import attention
 from course_lib.checks.attention.shared import (
     SOFTMAX_LINE,
-    agrees,
     attend,
-    changes_its_input,
     cut,
-    left_to_chance,
     made_by_softmax,
-    no_gradient,
     ones,
     weights_mistakes,
 )
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_module, a_tensor, gradients, numbers, watched, yes
+from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, no_gradient
 
 MULTI_HEAD_STUB = '''
 class MultiHeadAttention(nn.Module):

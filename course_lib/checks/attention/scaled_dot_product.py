@@ -17,19 +17,15 @@ from course_lib.checks.attention.shared import (
     MIX_LINE,
     SCALE_HINT,
     SCALE_LINE,
-    agrees,
     attend,
-    changes_its_input,
-    differ,
     keys_first,
-    left_to_chance,
     made_by_softmax,
-    no_gradient,
     sums_to_one,
     weights_mistakes,
 )
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_pair, gradients, numbers, watched, yes
+from course_lib.checks.shared import agrees, changes_its_input, differ, left_to_chance, no_gradient
 
 ATTENTION_STUB = '''
 def scaled_dot_product_attention(q, k, v):

@@ -12,19 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_lib.checks.attention.shared import (
-    agrees,
-    changes_its_input,
-    left_to_chance,
-    log_slope,
-    no_gradient,
-    ones,
-    other_scale,
-    same_order,
-    softmax_by_hand,
-)
+from course_lib.checks.attention.shared import log_slope, ones, other_scale, same_order, softmax_by_hand
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
+from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, no_gradient
 
 SOFTMAX_STUB = '''
 def softmax(scores):

@@ -1,0 +1,7 @@
+"""Lesson 03, positions: its exercises."""
+
+from __future__ import annotations
+
+from course_lib.checks.engine import Exercise
+
+EXERCISES: tuple[Exercise, ...] = ()
