@@ -8,9 +8,16 @@ FLOORS = (
     "torchvision_ops",  # lets d2l and transformers import beside a CPU torch
     "environment",  # 00 start here: is this the right kernel
     "claims",  # every lesson: a measured statement
+    "tokenization",  # 02
     "masks",  # 05
+    "embeddings",  # 02
+    "positions",  # 03
     "attention",  # 04
-    "data",  # the toy worlds
+    "rnn",  # 01, with the bridge to attention of 04
+    "objectives",  # 01: what the next token is
+    "data",  # the toy worlds and the real texts
+    "training",  # 01 on: one loop
+    "zoo",  # small trained models, made on first use
     "viz",  # pictures and explorers
     "checks",  # the exercises, and what knows your mistake
 )
