@@ -14,7 +14,7 @@ from pathlib import Path
 
 COURSE = Path(__file__).resolve().parents[1]
 CONDA_NAME = "transformer-family"  # as in environment.yml
-PACKAGES = ("numpy", "matplotlib", "ipywidgets", "d2l", "platformdirs", "tqdm")
+PACKAGES = ("numpy", "matplotlib", "ipywidgets", "d2l", "filelock", "platformdirs", "safetensors", "tqdm")
 NEEDED_PYTHON = (3, 11)
 NEEDED_GIB = 2.0
 
@@ -26,6 +26,18 @@ class Finding:
     name: str
     ok: bool
     message: str
+
+
+def course_home() -> Path:
+    """Return the folder of what the course keeps for a learner: progress and trained models.
+
+    It is `COURSE_HOME` where that variable is set, else the user's data directory.
+    """
+    import platformdirs  # here, for this module must also load where packages are missing
+
+    return Path(
+        os.environ.get("COURSE_HOME") or platformdirs.user_data_dir("transformer-family", appauthor=False)
+    )
 
 
 def check_environment() -> list[Finding]:

@@ -1,7 +1,4 @@
-"""The learner's progress: which exercises are done, and which mistakes were met, kept in one JSON file.
-
-The folder is `COURSE_HOME` where that variable is set, else the user's data directory.
-"""
+"""The learner's progress: which exercises are done, and which mistakes were met, kept in one JSON file."""
 
 from __future__ import annotations
 
@@ -11,15 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from course_lib.checks.engine import Verdict
+from course_lib.environment import course_home
 
 
 def progress_file() -> Path:
     """Return where the progress is kept."""
-    home = os.environ.get("COURSE_HOME") or platformdirs.user_data_dir("transformer-family", appauthor=False)
-    return Path(home) / "progress.json"
+    return course_home() / "progress.json"
 
 
 def read_progress() -> dict[str, dict[str, Any]]:

@@ -1,0 +1,181 @@
+"""The zoo: small trained models, made when they are first asked for and kept for the next time.
+
+A model is kept under the name of what made it: a hash of its recipe and of its data. Another recipe or other
+data give another name, so an old model is never taken for a new one. A file that is damaged is made anew.
+
+B batch · T tokens · D d_model · V vocabulary
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from course_lib.attention import MultiHeadAttention
+from course_lib.data import senses
+from course_lib.environment import course_home
+from course_lib.masks import causal_mask
+from course_lib.objectives import language_model_loss
+from course_lib.training import fit, load_tensors, progress_bar, save_atomically
+
+
+class SmallReader(nn.Module):
+    """One block of a Transformer that predicts the next word: embed → attend → MLP → unembed.
+
+    It is lesson 00's, small enough to print: no layer norm, one block, a vector of `d_model` numbers a word.
+    """
+
+    def __init__(self, *, vocab_size: int, max_len: int, d_model: int, n_heads: int, d_ff: int):
+        super().__init__()
+        self.word = nn.Embedding(vocab_size, d_model)
+        self.place = nn.Embedding(max_len, d_model)
+        self.attention = MultiHeadAttention(d_model=d_model, n_heads=n_heads)
+        self.mlp = nn.Sequential(nn.Linear(d_model, d_ff), nn.ReLU(), nn.Linear(d_ff, d_model))
+        self.unembed = nn.Linear(d_model, vocab_size)
+
+    def stages(self, tokens: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Return what each stage makes of the tokens.
+
+        Args:
+            tokens: integer ids, (B, T), T at most `max_len`.
+            mask: boolean, broadcastable to (B, H, T, T), True = may attend; the causal mask when left out. With
+                the identity (each word sees itself alone) nothing passes between words.
+
+        Returns:
+            "embed", "attend", "mlp": (B, T, D), the words' vectors after each stage; "unembed": (B, T, V),
+            logits of the next word.
+
+        Raises:
+            ValueError: `tokens` is not (B, T), or too long, or holds an id outside the vocabulary.
+        """
+        if tokens.dim() != 2 or tokens.size(1) > self.place.num_embeddings:
+            raise ValueError(
+                f"SmallReader: tokens must be (B, T) with T at most {self.place.num_embeddings}, "
+                f"got shape {tuple(tokens.shape)}"
+            )
+        if tokens.numel() and not 0 <= tokens.min() <= tokens.max() < self.word.num_embeddings:
+            raise ValueError(
+                f"SmallReader: ids must lie between 0 and {self.word.num_embeddings - 1}, got "
+                f"{tokens.min().item()} to {tokens.max().item()}"
+            )
+        n_tokens = tokens.size(1)
+        embedded = self.word(tokens) + self.place(torch.arange(n_tokens))  # (B, T, D)
+        attended = embedded + self.attention(embedded, mask=causal_mask(n_tokens) if mask is None else mask)
+        thought = attended + self.mlp(attended)  # (B, T, D)
+        return {"embed": embedded, "attend": attended, "mlp": thought, "unembed": self.unembed(thought)}
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the logits of the next word at each place: (B, T) → (B, T, V)."""
+        return self.stages(tokens, mask)["unembed"]
+
+
+SMALL_READER: dict[str, Any] = {
+    "d_model": 16,
+    "n_heads": 2,
+    "d_ff": 32,
+    "steps": 500,
+    "lr": 1e-2,
+    "warmup": 20,
+    "batch": 64,
+    "seed": 0,
+}
+
+
+def small_reader(progress: bool = True) -> SmallReader:
+    """Return lesson 00's model, trained in the world of two senses (data/senses.py); it takes some seconds."""
+    recipe = SMALL_READER
+    training, _ = senses.split()
+
+    def build() -> SmallReader:
+        return SmallReader(
+            vocab_size=len(senses.WORDS),
+            max_len=senses.MAX_LEN,
+            d_model=recipe["d_model"],
+            n_heads=recipe["n_heads"],
+            d_ff=recipe["d_ff"],
+        )
+
+    def draw_batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        drawn = torch.randint(len(training), (recipe["batch"],), generator=generator)
+        return senses.batch([training[number] for number in drawn.tolist()])
+
+    def train(model: SmallReader) -> None:
+        fit(
+            model,
+            draw_batch,
+            lambda model, batch: language_model_loss(model(batch[0]), batch[1]),
+            steps=recipe["steps"],
+            lr=recipe["lr"],
+            warmup=recipe["warmup"],
+            seed=recipe["seed"],
+            description="small_reader",
+            progress=progress,
+        )
+
+    return trained("small_reader", recipe, repr(training), build, train, progress)
+
+
+def trained(
+    name: str,
+    recipe: dict[str, Any],
+    data: str,
+    build: Callable[[], Any],
+    train: Callable[[Any], None],
+    progress: bool = True,
+) -> Any:
+    """Return a model of the zoo in evaluation mode: from its file if that is whole, else trained and kept.
+
+    Two kernels that ask at once train it once: the second waits for the first.
+
+    Args:
+        name: what the file is called.
+        recipe: all that decides the weights except the data; must go into JSON, and have a "seed".
+        data: what it is trained on, as text; only its hash is kept.
+        build: makes the model, with any weights.
+        train: trains it in place.
+        progress: show a progress bar, also (full at once) where nothing is to be trained.
+    """
+    said = json.dumps(recipe, sort_keys=True) + hashlib.sha256(data.encode()).hexdigest()
+    path = course_home() / "zoo" / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:16]}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng(devices=[]), FileLock(path.with_suffix(".lock")):
+        torch.manual_seed(recipe["seed"])
+        model = build()
+        if path.exists() and _load(path, model):
+            progress_bar(1, name, first=1, shown=progress).close()
+        else:
+            train(model)
+            tensors = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
+            save_atomically(path, tensors, {"recipe": said, "sha256": _digest(tensors)})
+    return model.eval()
+
+
+def _load(path: Any, model: nn.Module) -> bool:
+    """Fill the model from a file; False where the file is damaged or holds something else."""
+    try:
+        tensors, notes = load_tensors(path)
+    except ValueError:
+        return False
+    if notes.get("sha256") != _digest(tensors):
+        return False
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """Return a hash of what tensors say: their names, shapes and every bit of them."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

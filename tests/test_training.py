@@ -1,0 +1,396 @@
+"""Training: one loop, the same result every time, also after it was killed."""
+
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from course_lib.training import (
+    History,
+    evaluate,
+    fit,
+    learning_rate,
+    load_tensors,
+    progress_bar,
+    save_atomically,
+)
+
+TRUE_WEIGHT = torch.tensor([1.0, -2.0, 0.5])
+
+
+def draw_batch(generator):
+    x = torch.randn(8, 3, generator=generator)
+    return x, x @ TRUE_WEIGHT
+
+
+def loss_of(model, batch):
+    x, y = batch
+    return ((model(x).squeeze(-1) - y) ** 2).mean()
+
+
+def a_model(dropout=0.0):
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Dropout(dropout), nn.Linear(5, 1))
+
+
+def weights_of(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def run(model, **changes):
+    settings = {"steps": 30, "lr": 0.02, "progress": False} | changes
+    return fit(model, draw_batch, loss_of, **settings)
+
+
+def test_the_loss_falls():
+    history = run(a_model(), steps=300, lr=0.03)
+    assert len(history.losses) == len(history.grad_norms) == 300
+    assert sum(history.losses[-10:]) < 0.05 * sum(history.losses[:10])
+
+
+def test_the_same_call_gives_the_same_weights_wherever_it_stands():
+    one, other = a_model(dropout=0.3), a_model(dropout=0.3)
+    run(one)
+    torch.randn(17)  # somebody else uses chance in between
+    run(other)
+    assert torch.equal(weights_of(one), weights_of(other))
+
+
+def test_another_seed_gives_other_batches():
+    one, other = a_model(), a_model()
+    run(one, seed=0)
+    run(other, seed=1)
+    assert not torch.equal(weights_of(one), weights_of(other))
+
+
+def test_chance_outside_is_not_touched():
+    torch.manual_seed(5)
+    expected = torch.randn(4)
+    torch.manual_seed(5)
+    model = nn.Linear(3, 1, bias=False)
+    with torch.no_grad():
+        model.weight.zero_()
+    torch.manual_seed(5)
+    run(model)
+    assert torch.equal(torch.randn(4), expected)
+
+
+def test_one_step_is_adamw_with_the_clipped_mean_gradient():
+    ours, theirs = a_model(), a_model()
+    run(ours, steps=1, lr=0.01, clip=0.1, weight_decay=0.1, seed=4)
+    optimiser = torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.1)
+    loss_of(theirs, draw_batch(torch.Generator().manual_seed(4))).backward()
+    gradients = [parameter.grad for parameter in theirs.parameters()]
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    assert norm > 0.1
+    for gradient in gradients:
+        gradient *= 0.1 / norm
+    optimiser.step()
+    torch.testing.assert_close(weights_of(ours), weights_of(theirs), rtol=1e-5, atol=1e-7)
+
+
+def test_the_gradient_norm_that_is_written_down_is_the_one_before_clipping():
+    model = a_model()
+    loss_of(model, draw_batch(torch.Generator().manual_seed(0))).backward()
+    norm = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).norm().item()
+    assert run(model, steps=1, clip=1e-3).grad_norms[0] == pytest.approx(norm, rel=1e-5)
+
+
+def test_accumulating_two_batches_is_one_batch_of_twice_the_size():
+    halves, whole = a_model(), a_model()
+    run(halves, steps=5, accumulate=2)
+
+    def both(generator):
+        (x1, y1), (x2, y2) = draw_batch(generator), draw_batch(generator)
+        return torch.cat([x1, x2]), torch.cat([y1, y2])
+
+    fit(whole, both, loss_of, steps=5, lr=0.02, progress=False)
+    torch.testing.assert_close(weights_of(halves), weights_of(whole), rtol=1e-5, atol=1e-6)
+
+
+def test_the_rate_warms_up_in_a_line_and_falls_to_nothing():
+    rates = [learning_rate(step, steps=10, lr=1.0, warmup=4) for step in range(11)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[5:] == pytest.approx([5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0.0])
+    cosine = [learning_rate(step, steps=10, lr=1.0, decay="cosine") for step in (0, 5, 10)]
+    assert cosine == pytest.approx([1.0, 0.5, 0.0])
+    assert learning_rate(9, steps=10, lr=1.0, warmup=2, decay="none") == 1.0
+
+
+def test_the_rate_reaches_the_optimiser():
+    small, large = a_model(), a_model()
+    before = weights_of(small)
+    run(small, steps=1, lr=0.01, decay="none", weight_decay=0.0)
+    run(large, steps=11, lr=0.01, warmup=10, decay="none")
+    moved = (weights_of(small) - before).abs().max().item()
+    assert moved == pytest.approx(0.01, rel=1e-2)  # the first step of AdamW is the rate itself
+    one = a_model()
+    run(one, steps=2, lr=0.01, warmup=1, decay="none")
+    halfway = a_model()
+    with pytest.raises(KeyboardInterrupt):
+        run(halfway, steps=2, lr=0.01, warmup=1, decay="none", validate=stop, validate_every=1)
+    assert (weights_of(halfway) - before).abs().max().item() == pytest.approx(0.005, rel=1e-2)
+
+
+def stop(model):
+    raise KeyboardInterrupt
+
+
+def test_validation_runs_in_evaluation_mode_without_gradients_and_leaves_training_as_it_was():
+    modes = []
+
+    def watch(model):
+        modes.append((model.training, torch.is_grad_enabled()))
+        return 7.0
+
+    watched, unwatched = a_model(dropout=0.5), a_model(dropout=0.5)
+    history = run(watched, steps=7, validate=watch, validate_every=3)
+    run(unwatched, steps=7)
+    assert history.validations == [(3, 7.0), (6, 7.0), (7, 7.0)]
+    assert set(modes) == {(False, False)}
+    assert torch.equal(weights_of(watched), weights_of(unwatched))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_comes_back_in_the_mode_it_was_given_in(training):
+    model = a_model().train(training)
+    run(model, steps=1)
+    assert model.training is training
+    evaluate(model, lambda model: 0.0)
+    assert model.training is training
+
+
+# --- resuming ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 9])
+def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, stop_at):
+    whole, parts = a_model(dropout=0.3), a_model(dropout=0.3)
+    settings = {
+        "steps": 12,
+        "warmup": 3,
+        "accumulate": 2,
+        "validate": lambda m: weights_of(m).sum(),
+        "validate_every": 5,
+    }
+    expected = run(whole, **settings)
+
+    class Interrupt(Exception):
+        pass
+
+    calls = 0
+
+    def interrupted(generator):
+        nonlocal calls
+        calls += 1
+        if calls > 2 * stop_at:
+            raise Interrupt
+        return draw_batch(generator)
+
+    file = tmp_path / "run.safetensors"
+    with pytest.raises(Interrupt):
+        fit(
+            parts,
+            interrupted,
+            loss_of,
+            lr=0.02,
+            progress=False,
+            checkpoint=file,
+            checkpoint_every=1,
+            **settings,
+        )
+    fresh = a_model(dropout=0.3)
+    with torch.no_grad():
+        fresh[0].weight.zero_()  # what is in the file counts, not what is in memory
+    history = run(fresh, checkpoint=file, checkpoint_every=1, **settings)
+    assert torch.equal(weights_of(fresh), weights_of(whole))
+    assert history == expected
+
+
+KILLED = textwrap.dedent(
+    """
+    import sys, time, torch
+    sys.path.insert(0, {tests!r})
+    from test_training import a_model, draw_batch, loss_of
+    from course_lib.training import fit
+    from safetensors.torch import save_file
+    torch.set_num_threads(1)
+    pause = float(sys.argv[1])
+
+    def slowly(generator):
+        time.sleep(pause)
+        return draw_batch(generator)
+
+    model = a_model(dropout=0.3)
+    fit(model, slowly, loss_of, steps=60, lr=0.02, progress=False, checkpoint={file!r}, checkpoint_every=3)
+    save_file(model.state_dict(), {out!r})
+    """
+)
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
+    tests = str(Path(__file__).parent)
+    file, out = tmp_path / "run.safetensors", tmp_path / "weights.safetensors"
+    script = KILLED.format(tests=tests, file=str(file), out=str(out))
+    kills = 0
+    draw = random.Random(0)
+    while kills < 3:
+        process = subprocess.Popen([sys.executable, "-c", script, "0.05"])
+        written = file.stat().st_mtime_ns if file.exists() else 0
+        deadline = time.time() + 60
+        while time.time() < deadline and (not file.exists() or file.stat().st_mtime_ns == written):
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0.0, 0.2))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        kills += 1
+    steps_kept = load_tensors(file)[0]["history.losses"].numel()
+    assert 0 < steps_kept < 60
+    assert subprocess.run([sys.executable, "-c", script, "0"], timeout=120).returncode == 0
+    whole = a_model(dropout=0.3)
+    run(whole, steps=60)
+    ended = load_file(out)
+    assert all(torch.equal(ended[name], tensor) for name, tensor in whole.state_dict().items())
+
+
+def test_a_finished_run_is_read_and_not_trained_again(tmp_path):
+    file = tmp_path / "run.safetensors"
+    first, second = a_model(), a_model()
+    history = run(first, steps=3, checkpoint=file)
+
+    def never(generator):
+        raise AssertionError("a batch was drawn")
+
+    again = fit(second, never, loss_of, steps=3, lr=0.02, progress=False, checkpoint=file)
+    assert again == history
+    assert torch.equal(weights_of(first), weights_of(second))
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_by_name(tmp_path):
+    file = tmp_path / "run.safetensors"
+    run(a_model(), steps=3, checkpoint=file)
+    with pytest.raises(
+        ValueError, match=r"run\.safetensors was written with lr = 0\.02, and this run has 0\.03"
+    ):
+        run(a_model(), steps=3, lr=0.03, checkpoint=file)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    file = tmp_path / "run.safetensors"
+    run(a_model(), steps=3, checkpoint=file)
+    with pytest.raises(ValueError, match=r"holds another model: .*weight"):
+        run(nn.Linear(3, 1), steps=3, checkpoint=file)
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "empty"])
+def test_a_damaged_checkpoint_is_named_and_left_where_it_is(tmp_path, damage):
+    file = tmp_path / "run.safetensors"
+    run(a_model(), steps=3, checkpoint=file)
+    whole = file.read_bytes()
+    file.write_bytes({"cut": whole[: len(whole) // 2], "other": b"PK\x03\x04 not one", "empty": b""}[damage])
+    with pytest.raises(ValueError, match=r"run\.safetensors is damaged or no safetensors file"):
+        run(a_model(), steps=3, checkpoint=file)
+    assert file.exists()
+
+
+def test_a_writer_that_dies_half_way_leaves_the_old_file_whole(tmp_path, monkeypatch):
+    file = tmp_path / "weights.safetensors"
+    save_atomically(file, {"a": torch.ones(2)}, {})
+
+    def dies(*arguments):
+        Path(arguments[1]).write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr("course_lib.training.save_file", dies)
+    with pytest.raises(OSError, match="no space"):
+        save_atomically(file, {"a": torch.zeros(2)}, {})
+    assert torch.equal(load_tensors(file)[0]["a"], torch.ones(2))
+    assert os.listdir(tmp_path) == ["weights.safetensors"]
+
+
+def test_two_names_for_one_weight_are_kept(tmp_path):
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(3, 3, bias=False)
+            self.second = nn.Linear(3, 3, bias=False)
+            self.second.weight = self.first.weight
+
+        def forward(self, x):
+            return self.second(self.first(x)).sum(-1, keepdim=True)
+
+    torch.manual_seed(0)
+    one = Tied()
+    torch.manual_seed(0)
+    other = Tied()
+    file = tmp_path / "run.safetensors"
+    run(one, steps=4, checkpoint=file)
+    run(other, steps=4, checkpoint=file)
+    assert torch.equal(one.first.weight, other.second.weight)
+    assert other.second.weight is other.first.weight
+
+
+# --- what may be given -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"lr": 0.0}, "lr must be a positive number, got 0.0"),
+        ({"lr": math.nan}, "lr must be a positive number, got nan"),
+        ({"warmup": 30}, "warmup must lie between 0 and steps − 1 = 29, got 30"),
+        ({"warmup": -1}, "warmup must lie .* got -1"),
+        ({"decay": "step"}, "decay must be .* got 'step'"),
+        ({"clip": 0.0}, "clip must be above 0, .* got 0.0"),
+        ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
+        ({"checkpoint_every": 5}, "checkpoint_every is 5, but there is no file"),
+        ({"validate_every": 5}, "validate_every is 5, but there is nothing to call"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        run(a_model(), **changes)
+
+
+def test_a_loss_that_is_not_one_number_is_named_with_its_shape():
+    with pytest.raises(ValueError, match=r"got a tensor of shape \(8, 1\)"):
+        fit(a_model(), draw_batch, lambda model, batch: model(batch[0]), steps=1, lr=0.1, progress=False)
+    with pytest.raises(ValueError, match="got float"):
+        fit(a_model(), draw_batch, lambda model, batch: 1.0, steps=1, lr=0.1, progress=False)
+
+
+def test_a_loss_that_is_no_number_stops_before_it_ruins_the_weights():
+    model = a_model()
+    before = weights_of(model)
+    with pytest.raises(FloatingPointError, match="the loss of step 0 is nan"):
+        fit(model, draw_batch, lambda m, batch: loss_of(m, batch) * math.nan, steps=2, lr=0.1, progress=False)
+    assert torch.equal(weights_of(model), before)
+
+
+def test_the_bar_is_silent_where_it_is_not_wanted(capsys):
+    with progress_bar(3, "training", shown=False) as bar:
+        bar.update(3)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_a_history_begins_empty():
+    assert History() == History([], [], [])
+
+
+def test_a_foreign_safetensors_file_is_refused(tmp_path):
+    file = tmp_path / "run.safetensors"
+    save_file({"something": torch.ones(2)}, file)
+    with pytest.raises(ValueError, match="was written with steps = None"):
+        run(a_model(), steps=3, checkpoint=file)

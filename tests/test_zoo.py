@@ -1,0 +1,178 @@
+"""The zoo: trained when first asked for, kept, and never taken for another model."""
+
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from course_lib import zoo
+from course_lib.data import senses
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
+    return tmp_path / "zoo"
+
+
+class Trainer:
+    """A recipe whose training only counts how often it was called."""
+
+    def __init__(self, pause=0.0):
+        self.calls, self.pause = 0, pause
+
+    def train(self, model):
+        self.calls += 1
+        time.sleep(self.pause)
+        with torch.no_grad():
+            model.weight.fill_(7.0)
+
+    def ask(self, seed=0, data="data"):
+        return zoo.trained("tiny", {"seed": seed}, data, lambda: nn.Linear(2, 3), self.train, progress=False)
+
+
+def test_a_model_is_trained_once_and_then_read(home):
+    trainer = Trainer()
+    first, second = trainer.ask(), trainer.ask()
+    assert trainer.calls == 1
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values()))
+    assert not first.training and not second.training
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"data": "other data"}])
+def test_another_recipe_or_other_data_is_another_model(home, change):
+    trainer = Trainer()
+    trainer.ask()
+    trainer.ask(**change)
+    trainer.ask()
+    assert trainer.calls == 2
+    assert len(list(home.glob("*.safetensors"))) == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "one bit", "empty", "other"])
+def test_a_damaged_file_is_noticed_and_made_anew(home, damage):
+    trainer = Trainer()
+    trainer.ask()
+    (file,) = home.glob("*.safetensors")
+    whole = file.read_bytes()
+    flipped = whole[:-1] + bytes([whole[-1] ^ 1])
+    file.write_bytes(
+        {"cut": whole[: len(whole) // 2], "one bit": flipped, "empty": b"", "other": b"no model"}[damage]
+    )
+    model = trainer.ask()
+    assert trainer.calls == 2
+    assert (model.weight == 7.0).all()
+    trainer.ask()
+    assert trainer.calls == 2
+
+
+def test_a_training_that_fails_leaves_nothing_behind(home):
+    def fails(model):
+        raise RuntimeError("the power went")
+
+    with pytest.raises(RuntimeError, match="power"):
+        zoo.trained("tiny", {"seed": 0}, "data", lambda: nn.Linear(2, 3), fails, progress=False)
+    assert list(home.glob("*.safetensors")) == []
+    trainer = Trainer()
+    trainer.ask()
+    assert trainer.calls == 1
+
+
+def test_two_that_ask_at_once_train_it_once(home):
+    trainer = Trainer(pause=0.5)
+    threads = [threading.Thread(target=trainer.ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert trainer.calls == 1
+
+
+def test_two_kernels_that_ask_at_once_train_it_once(home, tmp_path):
+    script = textwrap.dedent(
+        f"""
+        import time, torch
+        from torch import nn
+        from course_lib import zoo
+
+        def train(model):
+            open({str(tmp_path / "calls")!r}, "a").write("x")
+            time.sleep(1.0)
+
+        zoo.trained("tiny", {{"seed": 0}}, "data", lambda: nn.Linear(2, 3), train, progress=False)
+        """
+    )
+    kernels = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(2)]
+    assert [kernel.wait(timeout=120) for kernel in kernels] == [0, 0]
+    assert (tmp_path / "calls").read_text() == "x"
+
+
+def test_asking_does_not_touch_chance_outside(home):
+    torch.manual_seed(1)
+    expected = torch.randn(3)
+    torch.manual_seed(1)
+    Trainer().ask()
+    assert torch.equal(torch.randn(3), expected)
+
+
+# --- the small reader of lesson 00 -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_HOME", str(tmp_path_factory.mktemp("home")))
+        return zoo.small_reader(progress=False)
+
+
+def share_right(model, held_out, alone):
+    right = 0
+    for sentence in held_out:
+        tokens = senses.encode(sentence.prompt)[None]
+        mask = torch.eye(tokens.size(1), dtype=torch.bool) if alone else None
+        with torch.no_grad():
+            probabilities = model(tokens, mask)[0, -1].softmax(-1)
+        right += senses.sense_said(sentence.prompt[-1], probabilities) == sentence.sense
+    return right / len(held_out)
+
+
+def test_the_small_reader_tells_the_senses_apart_in_unseen_sentences_by_its_attention(reader):
+    _, held_out = senses.split()
+    assert share_right(reader, held_out[::12], alone=False) >= 0.98
+    assert abs(share_right(reader, held_out[::12], alone=True) - 0.5) <= 0.1
+
+
+def test_the_stages_lead_from_words_to_the_next_word(reader):
+    tokens = senses.encode("beside the old orange the apple".split())[None]
+    stages = reader.stages(tokens)
+    assert [tuple(stage.shape) for stage in stages.values()] == [(1, 6, 16)] * 3 + [(1, 6, len(senses.WORDS))]
+    assert list(stages) == ["embed", "attend", "mlp", "unembed"]
+    torch.testing.assert_close(stages["attend"] + reader.mlp(stages["attend"]), stages["mlp"])
+    assert torch.equal(reader(tokens), stages["unembed"])
+
+
+def test_the_small_reader_sees_no_future(reader):
+    tokens = senses.encode("beside the old orange the apple".split())[None]
+    other = tokens.clone()
+    other[0, 4:] = senses.IDS["bat"]
+    torch.testing.assert_close(reader(tokens)[:, :4], reader(other)[:, :4])
+    assert not torch.allclose(reader(tokens)[:, 4:], reader(other)[:, 4:])
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (torch.zeros(1, 9, dtype=torch.long), r"T at most 8, got shape \(1, 9\)"),
+        (torch.zeros(4, dtype=torch.long), r"got shape \(4,\)"),
+        (torch.tensor([[0, 999]]), "got 0 to 999"),
+        (torch.tensor([[-1, 3]]), "got -1 to 3"),
+    ],
+)
+def test_tokens_the_small_reader_cannot_read_are_named(reader, tokens, message):
+    with pytest.raises(ValueError, match=message):
+        reader(tokens)
