@@ -24,13 +24,18 @@ from course_lib import viz
 from course_lib.checks import EXERCISES, judge
 from course_lib.checks.engine import known_observations
 from course_lib.data.apple import TABLE
+from course_lib.data.manual import manual_paragraphs
+from course_lib.tokenization import PIECES, SPECIALS, BPETokenizer
 
 WARM_UP, REPEATS, FIRST_JUDGEMENTS, JUDGEMENTS, IMPORTS = 5, 40, 3, 10, 5
+VOCABULARY, TOKENIZER_RUNS = 4000, 7
+TRAINING_BAR, ENCODING_BAR = 20, 10  # how many times as long as the compiled tokenizers ours may take
 MODULES = ("course_lib", "course_lib.viz", "course_lib.checks")
 RESULTS = Path(__file__).parent / "results.md"
 # fmt: off
 TOKENS = ["the", "apple", "phone", "on", "the", "keyboard", "and", "an", "orange", "beside", "my", "lemon"]
 # fmt: on
+NETWORKS = ((1.0, "RNN"), (0.5, "LSTM"), (0.0, "attention"))
 
 
 def median_ms(action: Callable[[int], Any], *, warm_up: int, repeats: int) -> float:
@@ -52,6 +57,16 @@ def explorers() -> list[tuple[str, Any, dict[str, tuple[Any, Sequence[Any]]]]]:
     weights = torch.randn(2, 12, 12, 12, generator=draw).mul(2).softmax(-1)
     browser = viz.HeadBrowser(weights, TOKENS)
     numbered = viz.HeadBrowser(weights[..., :8, :8], TOKENS[:8])
+    steps = torch.arange(128)
+    # The functions cost nothing: what is measured is the picture, not the learner's network.
+    decays = {name: lambda length, radius, gate, n=n: radius ** (n * steps[:length]) for n, name in NETWORKS}
+    through = viz.GradientThroughTime(decays)
+    words = [f"word {n}" for n in range(2000)]
+    near = viz.EmbeddingNeighbours(words, torch.randn(2000, 64, generator=draw), analogies=[words[:3]])
+    near.k.value = near.k.max
+    scrubber = viz.PositionScrubber(torch.randn(512, 128, generator=draw))
+    painter = viz.MaskPainter(torch.randn(6, 6, generator=draw), TOKENS[:6])
+    painter.paint("flipped")  # one row sees nothing, so that all four ways to the weights differ
     return [
         (
             "ContextGravity, 12 words",
@@ -82,6 +97,42 @@ def explorers() -> list[tuple[str, Any, dict[str, tuple[Any, Sequence[Any]]]]]:
             },
         ),
         ("HeadBrowser, 8 × 8 with numbers", numbered, {"head": (numbered.head, range(12))}),
+        (
+            "GradientThroughTime, 3 curves",
+            through,
+            {
+                "length": (through.length, (8, 16, 32, 64, 128)),
+                "spectral radius": (through.radius, (0.8, 0.9, 1.1)),
+            },
+        ),
+        (
+            "EmbeddingNeighbours, 2000 × 64",
+            near,
+            {
+                "word": (near.word, words[:20]),
+                "neighbours": (near.k, (4, 7, 10)),
+                "nearness": (near.similarity, near.similarity.options),
+                "question": (near.analogy, near.analogy.options),
+            },
+        ),
+        (
+            "PositionScrubber, 512 × 128",
+            scrubber,
+            {
+                "position": (scrubber.position, range(100, 200, 5)),
+                "pair": (scrubber.pair, range(0, 60, 7)),
+                "offset": (scrubber.offset, range(-50, 50, 9)),
+            },
+        ),
+        (
+            "MaskPainter, 6 × 6",
+            painter,
+            {
+                "a cell": (painter.cells[1][4], (True, False)),
+                "softmax": (painter.softmax, painter.softmax.options),
+                "key": (painter.key, range(6)),
+            },
+        ),
     ]
 
 
@@ -124,6 +175,56 @@ def judgements() -> list[tuple[str, float]]:
     return rows
 
 
+def tokenizers() -> list[tuple[str, float]]:
+    """Measure BPE on Python's manual beside Hugging Face's compiled one, each on one thread and with empty caches."""
+    os.environ["RAYON_NUM_THREADS"], os.environ["TOKENIZERS_PARALLELISM"] = "1", "false"
+    import tokenizers as hugging_face
+
+    texts = manual_paragraphs()
+
+    def untrained() -> Any:
+        reference = hugging_face.Tokenizer(hugging_face.models.BPE(unk_token="[UNK]"))
+        cut = hugging_face.Regex(PIECES.pattern)
+        reference.pre_tokenizer = hugging_face.pre_tokenizers.Split(cut, "isolated")
+        return reference
+
+    def train_theirs(_: int) -> Any:
+        trainer = hugging_face.trainers.BpeTrainer(
+            vocab_size=VOCABULARY, special_tokens=list(SPECIALS), show_progress=False
+        )
+        reference = untrained()
+        reference.train_from_iterator(texts, trainer)
+        return reference
+
+    def train_ours(_: int) -> BPETokenizer:
+        return BPETokenizer.train(texts, vocab_size=VOCABULARY)
+
+    turns = TOKENIZER_RUNS + 1
+    fresh_ours = [train_ours(0) for _ in range(turns)]
+    fresh_theirs = [train_theirs(0) for _ in range(turns)]
+
+    def encode_ours(turn: int) -> list[list[int]]:
+        return [fresh_ours[turn].encode(text) for text in texts]
+
+    def encode_theirs(turn: int) -> list[list[int]]:
+        return [fresh_theirs[turn].encode(text).ids for text in texts]
+
+    if encode_ours(0) != encode_theirs(0):
+        raise RuntimeError("the two tokenizers disagree, so their times cannot be compared")
+    rows = []
+    for what, ours, theirs, bar in (
+        (f"train BPE, {VOCABULARY:,} tokens, Python's manual", train_ours, train_theirs, TRAINING_BAR),
+        ("encode Python's manual by BPE", encode_ours, encode_theirs, ENCODING_BAR),
+    ):
+        times = [median_ms(action, warm_up=1, repeats=TOKENIZER_RUNS) for action in (ours, theirs)]
+        if times[0] > bar * times[1]:
+            raise RuntimeError(
+                f"{what}: {times[0] / times[1]:.1f} times as long as Hugging Face's, bar {bar}"
+            )
+        rows += [(what, times[0]), (f"{what}: Hugging Face's", times[1])]
+    return rows
+
+
 def import_ms(module: str) -> float:
     """Return the median time of an import in a fresh process, after torch."""
     code = f"import torch, time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
@@ -152,7 +253,7 @@ def machine() -> str:
 
 def main() -> None:
     """Measure everything and write the table."""
-    rows = redraws() + judgements()
+    rows = redraws() + judgements() + tokenizers()
     rows += [(f"import {module}, after torch", import_ms(module)) for module in MODULES]
     lines = ["# What a learner waits for", "", machine(), "", "| what | median, ms |", "|---|---:|"]
     lines += [f"| {name} | {value:.1f} |" for name, value in rows]

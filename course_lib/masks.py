@@ -27,9 +27,40 @@ def padding_mask(tokens: Tensor, pad_id: int) -> Tensor:
     """
     if tokens.dim() != 2:
         raise ValueError(f"padding_mask: tokens must be (B, Tk), got shape {tuple(tokens.shape)}")
-    if tokens.is_floating_point() or tokens.dtype == torch.bool:
+    if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
         raise ValueError(f"padding_mask: tokens must be integer ids, got dtype {tokens.dtype}")
     return (tokens != pad_id)[:, None, None, :]  # (B, 1, 1, Tk)
+
+
+def length_mask(lengths: Tensor, n_keys: int) -> Tensor:
+    """Hide the padding from every query, where lengths are known and ids are not: True at key j < length.
+
+    The first `lengths[b]` keys of row b are real, the rest is padding (on the right). Equal to
+    `padding_mask` of the same batch.
+
+    Args:
+        lengths: integers, (B,), each between 0 and Tk.
+        n_keys: Tk, at least 1.
+
+    Returns:
+        Boolean mask, (B, 1, 1, Tk). A length of 0 gives a row that may attend to nothing.
+
+    Raises:
+        ValueError: `lengths` is not (B,), holds no integers, or holds one below 0 or above Tk; Tk below 1.
+    """
+    if lengths.dim() != 1:
+        raise ValueError(f"length_mask: lengths must be (B,), got shape {tuple(lengths.shape)}")
+    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
+        raise ValueError(f"length_mask: lengths must be integers, got dtype {lengths.dtype}")
+    if n_keys < 1:
+        raise ValueError(f"length_mask: n_keys must be at least 1, got {n_keys}")
+    outside = lengths[(lengths < 0) | (lengths > n_keys)]
+    if len(outside):
+        raise ValueError(
+            f"length_mask: lengths must lie between 0 and n_keys = {n_keys}, got {outside[0].item()}"
+        )
+    places = torch.arange(n_keys, device=lengths.device)  # (Tk,)
+    return (places < lengths[:, None])[:, None, None, :]  # (B, 1, 1, Tk)
 
 
 def causal_mask(n_queries: int, n_keys: int | None = None) -> Tensor:

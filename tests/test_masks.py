@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from course_lib.masks import causal_mask, padding_mask
+from course_lib.masks import causal_mask, length_mask, padding_mask
 
 
 def test_padding_mask_is_true_for_real_tokens_and_has_axes_for_heads_and_queries():
@@ -14,6 +14,20 @@ def test_padding_mask_is_true_for_real_tokens_and_has_axes_for_heads_and_queries
     assert mask.shape == (2, 1, 1, 3)
     assert mask.dtype == torch.bool
     assert mask[:, 0, 0].tolist() == [[True, True, False], [True, False, False]]
+
+
+@given(lengths=st.lists(st.integers(0, 6), min_size=1, max_size=4))
+def test_a_mask_from_lengths_is_the_padding_mask_of_the_same_batch(lengths):
+    tokens = torch.tensor([[7] * length + [0] * (6 - length) for length in lengths])
+    mask = length_mask(torch.tensor(lengths), n_keys=6)
+    assert mask.dtype == torch.bool
+    assert mask.shape == (len(lengths), 1, 1, 6)
+    assert torch.equal(mask, padding_mask(tokens, pad_id=0))
+
+
+def test_the_first_keys_are_the_real_ones():
+    mask = length_mask(torch.tensor([2, 0, 3]), n_keys=3)
+    assert mask[:, 0, 0].tolist() == [[True, True, False], [False, False, False], [True, True, True]]
 
 
 @given(n_keys=st.integers(1, 8), fewer=st.integers(0, 7))
@@ -46,3 +60,13 @@ def test_a_wrong_argument_is_named_with_its_value():
         causal_mask(4, 3)
     with pytest.raises(ValueError, match="Tq = 0"):
         causal_mask(0)
+    with pytest.raises(ValueError, match=r"\(1, 2\)"):
+        length_mask(torch.tensor([[1, 2]]), 3)
+    with pytest.raises(ValueError, match="float32"):
+        length_mask(torch.tensor([1.0]), 3)
+    with pytest.raises(ValueError, match="n_keys = 3, got 4"):
+        length_mask(torch.tensor([1, 4]), 3)
+    with pytest.raises(ValueError, match="got -1"):
+        length_mask(torch.tensor([-1]), 3)
+    with pytest.raises(ValueError, match="n_keys must be at least 1, got 0"):
+        length_mask(torch.tensor([0]), 0)

@@ -16,12 +16,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.checks.explain import explain_difference, explain_error, explain_nearly, explain_shape
+from course_lib.checks.explain import (
+    Text,
+    explain_difference,
+    explain_error,
+    explain_nearly,
+    explain_shape,
+    explain_words,
+)
 from course_lib.checks.sandbox import EndlessLoop, quiet_and_forked
 
-Seen = dict[
-    str, Tensor
-]  # what one experiment saw, by name; a name that begins with "_" is a note (see `judge`)
+# What one experiment saw, by name: tensors, or a `Text` where an answer is made of words. A name that begins
+# with "_" is a note (see `diagnose`).
+Seen = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +81,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A verdict, the line that mends the mistake, and the first tensor that differs, for the picture."""
+    """A verdict, the line that mends the mistake, and the first thing that differs, to be shown."""
 
     verdict: Verdict
     mend: str = ""
     where: str = ""
-    got: Tensor | None = None
-    expected: Tensor | None = None
+    got: Tensor | Text | None = None
+    expected: Tensor | Text | None = None
 
 
 def experiment_name(experiment: Callable[[Any], Seen]) -> str:
@@ -95,7 +102,7 @@ def observe(exercise: Exercise, candidate: Any) -> dict[str, Seen | BaseExceptio
         name = experiment_name(experiment)
         with quiet_and_forked():
             try:
-                shown[name] = {key: tensor.detach().double() for key, tensor in experiment(candidate).items()}
+                shown[name] = {key: _kept(thing) for key, thing in experiment(candidate).items()}
             except (Exception, SystemExit) as error:
                 shown[name] = error
         if isinstance(
@@ -126,7 +133,7 @@ def diagnose(exercise: Exercise, candidate: Any) -> Diagnosis:
     if isinstance(smallest, BaseException):
         return Diagnosis(Verdict(False, *explain_error(smallest)))
     misshapen, shape, wanted_shape = _first_difference(shown, expected, exercise.tolerance, shapes_only=True)
-    if shape is not None and wanted_shape is not None:
+    if isinstance(shape, Tensor) and isinstance(wanted_shape, Tensor):
         return Diagnosis(Verdict(False, *explain_shape(misshapen, shape, wanted_shape)))
     if _nearly(shown, expected):
         return Diagnosis(Verdict(False, *explain_nearly(where)), "", where, got, wanted)
@@ -138,9 +145,11 @@ def diagnose(exercise: Exercise, candidate: Any) -> Diagnosis:
     if isinstance(worst, BaseException):
         return Diagnosis(Verdict(False, *explain_error(worst, f"in the experiment “{wrong[0]}”")))
     only_later = wrong[0] != next(iter(expected))
-    return Diagnosis(
-        Verdict(False, *explain_difference(where, got, wanted, only_later)), "", where, got, wanted
-    )
+    if isinstance(got, Text) and isinstance(wanted, Text):
+        words = explain_words(got, wanted, only_later)
+    else:
+        words = explain_difference(where, got, wanted, only_later)
+    return Diagnosis(Verdict(False, *words), "", where, got, wanted)
 
 
 @functools.cache
@@ -173,7 +182,13 @@ def _alike(
     return all(name in one and _close(one[name], other[name], tolerance) for name in names)
 
 
-def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
+def _kept(thing: Tensor | Text) -> Tensor | Text:
+    return thing if isinstance(thing, Text) else thing.detach().double()
+
+
+def _close(one: Any, other: Any, tolerance: float) -> bool:
+    if isinstance(one, Text) or isinstance(other, Text):
+        return one == other
     if one.shape != other.shape:
         return False
     finite = other[other.isfinite()].abs()
@@ -183,15 +198,18 @@ def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
 
 def _first_difference(
     shown: dict, expected: dict, tolerance: float, shapes_only: bool = False
-) -> tuple[str, Tensor | None, Tensor | None]:
+) -> tuple[str, Any, Any]:
     for name, wanted in expected.items():
         got = shown[name]
         if isinstance(got, BaseException) or isinstance(wanted, BaseException):
             continue
-        for key, tensor in wanted.items():
-            alike = got[key].shape == tensor.shape if shapes_only else _close(got[key], tensor, tolerance)
+        for key, thing in wanted.items():
+            if shapes_only:
+                alike = isinstance(thing, Text) or got[key].shape == thing.shape
+            else:
+                alike = _close(got[key], thing, tolerance)
             if not key.startswith("_") and not alike:
-                return f"{key}, experiment “{name}”", got[key], tensor
+                return f"{key}, experiment “{name}”", got[key], thing
     return "", None, None
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import linecache
 import traceback
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -23,6 +25,27 @@ class WrongReturn(Exception):
     def __init__(self, name: str, message: str, hint: str):
         super().__init__(name, message, hint)
         self.name, self.message, self.hint = name, message, hint
+
+
+@dataclass(frozen=True)
+class Text:
+    """An answer made of words or counts, and the call that it answers, as the learner could type it."""
+
+    call: str
+    gave: Any  # a list of words, or a dict of counts
+    given: tuple = field(default=(), compare=False)  # the arguments of the call, for properties
+
+    def beside(self, expected: Text) -> str:
+        """Lay this answer and the expected one side by side, in lines; of dicts only what differs."""
+        one, other = self.gave, expected.gave
+        if not (isinstance(one, dict) and isinstance(other, dict)):
+            return f"yours:    {_cut(one)}\nexpected: {_cut(other)}"
+        keys = [key for key in {**other, **one} if one.get(key) != other.get(key)]
+        lines = [
+            f"{key!r}: yours {one.get(key, 'nothing')}, expected {other.get(key, 'nothing')}"
+            for key in keys[:6]
+        ]
+        return "\n".join(lines) + (f"\nand {len(keys) - 6} more" if len(keys) > 6 else "")
 
 
 # (a part of the exception's text, name, message, hint); the first that fits is said.
@@ -244,8 +267,73 @@ _KNOWN_ERRORS = (
         "Your code calls something with an argument it does not know.",
         "Compare the names of the arguments with the documentation, or with the exercise's `def` line.",
     ),
+    (
+        "index out of range in self",
+        "an id past the table",
+        "An id is looked up in a table that has no such row.",
+        "Is it the right table, and are these ids of it, counted from 0?",
+    ),
+    (
+        "index out of range",
+        "an index past the end",
+        "An index goes past the end of a list, a string or a tuple.",
+        "Where a line looks at place i + 1, the last i has no neighbour. And what of an empty list?",
+    ),
+    (
+        "'NoneType' object",
+        "None in place of a thing",
+        "Somewhere a value is None that should be a thing.",
+        "Does a function that you call not return anything? `list.sort()`, `.append()`, `.update()` give None.",
+    ),
+    (
+        "argument is empty",
+        "the best of nothing",
+        "`min` or `max` is asked for the best of nothing.",
+        "What should be given back when there is nothing to choose from? Look first whether there is.",
+    ),
+    (
+        "is an empty sequence",
+        "the best of nothing",
+        "`min` or `max` is asked for the best of nothing.",
+        "What should be given back when there is nothing to choose from? Look first whether there is.",
+    ),
+    (
+        "unhashable type",
+        "a list as a key",
+        "A list or a set cannot be a key of a dict, nor stand in a set.",
+        "A tuple can: `tuple(pair)`.",
+    ),
+    (
+        "changed size during iteration",
+        "changed while it is read",
+        "A dict or set is changed while a loop runs over it.",
+        "Loop over a copy, `list(…)`, or fill a new one.",
+    ),
+    (
+        "does not support item assignment",
+        "what cannot be changed",
+        "A string or a tuple is written into; neither can be changed.",
+        "Make a list of it, or build a new one.",
+    ),
+    (
+        "object is not subscriptable",
+        "an index into what has none",
+        "Something is indexed with [ ] that has no places or keys.",
+        "A set has no order, a function is called with ( ). Which one is it?",
+    ),
+    (
+        "is not in list",
+        "a word that is not in the list",
+        "A word is looked up in a list in which it does not stand.",
+        "Print the list, and what you look for. Is it the word, or its row?",
+    ),
 )
 _KNOWN_TYPES = {
+    KeyError: (
+        "a key that is not there",
+        "A dict is asked for a key that it does not have.",
+        "`d.get(key, default)`, `key in d` or a Counter help where a key may be missing.",
+    ),
     NameError: (
         "a name that is not defined",
         "Your code uses a name that is not defined.",
@@ -369,6 +457,27 @@ def explain_difference(where: str, got: Tensor | None, expected: Tensor | None, 
         "Your answer has the right shape, but other numbers than expected.",
         f"{numbers} Follow that one number through your code by hand.",
     )
+
+
+def explain_words(got: Text, expected: Text, only_later: bool) -> Words:
+    """Say which call gave other words or counts, and lay both answers side by side.
+
+    Args:
+        only_later: the first experiment was right, so that the answer is right for some inputs.
+    """
+    side_by_side = f"{got.call}: {got.beside(expected)}".replace("\n", " · ")
+    if only_later:
+        return (
+            "right for some inputs only",
+            "Right for the first input, wrong for another.",
+            side_by_side + ".",
+        )
+    return None, "Your answer differs from what was expected; both are shown.", side_by_side + "."
+
+
+def _cut(answer: Any) -> str:
+    text = repr(answer)
+    return text if len(text) <= 200 else f"{text[:200]} …"
 
 
 def _shape(tensor: Tensor) -> str:

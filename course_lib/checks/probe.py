@@ -14,7 +14,7 @@ from course_lib.checks.explain import WrongReturn
 
 def numbers(*shape: int, seed: int, std: float = 1.0) -> Tensor:
     """Return the same random numbers every time."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * std
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * std
 
 
 def kind_of(thing: Any) -> str:

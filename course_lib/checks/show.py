@@ -9,6 +9,7 @@ from IPython.display import HTML, display
 from torch import Tensor
 
 from course_lib.checks.engine import Diagnosis, Exercise
+from course_lib.checks.explain import Text
 from course_lib.checks.progress import read_progress
 from course_lib.viz import show_scores
 
@@ -25,9 +26,14 @@ class CheckFailed(AssertionError):
 
 
 def show_difference(diagnosis: Diagnosis) -> None:
-    """Show yours, expected and the difference as heatmaps, where there is something to lay side by side."""
+    """Show yours, expected and the difference: tensors as heatmaps, words as text."""
     got, expected = diagnosis.got, diagnosis.expected
-    if got is None or expected is None or got.shape != expected.shape or got.dim() < 1 or got.numel() < 2:
+    if isinstance(got, Text) and isinstance(expected, Text):
+        print(got.call, *got.beside(expected).splitlines(), sep="\n  ")
+        return
+    if not isinstance(got, Tensor) or not isinstance(expected, Tensor):
+        return
+    if got.shape != expected.shape or got.dim() < 1 or got.numel() < 2:
         return
     index, got, expected = _slice_that_differs(got, expected)
     if max(got.shape) > 12:

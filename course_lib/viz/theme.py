@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import matplotlib.style
@@ -113,14 +113,16 @@ class Stage:
 
     Args:
         figure: with all of its artists; its layout is frozen here.
+        still: artists that never change: they are painted with the frame, and lie below all that moves.
     """
 
-    def __init__(self, figure: Figure):
+    def __init__(self, figure: Figure, still: Iterable[Artist] = ()):
         freeze_layout(figure)
         self._canvas = figure.canvas
         self._moving: list[Artist] = []
+        kept = set(still)
         for ax in figure.axes:
-            frame = {ax.patch, ax.title, ax.get_legend(), *ax.spines.values(), ax.xaxis, ax.yaxis}
+            frame = {ax.patch, ax.title, ax.get_legend(), *ax.spines.values(), ax.xaxis, ax.yaxis, *kept}
             moving = [artist for artist in ax.get_children() if artist not in frame]
             self._moving += sorted(moving, key=lambda artist: artist.get_zorder())
         for artist in self._moving:
@@ -199,6 +201,17 @@ def number(value: float, digits: int = 2) -> str:
     if float(text) == 0:
         text = text.removeprefix("-")
     return text.replace("-", "−")
+
+
+def scientific(value: float) -> str:
+    """Write a number of any size: 0.02 → "0.02", 0.000031 → "3.1 · 10⁻⁵", 250000 → "2.5 · 10⁵"."""
+    if math.isnan(value) or math.isinf(value) or value == 0:
+        return number(value, 0)
+    if 1e-3 <= abs(value) < 999.5:
+        return f"{value:.3g}".replace("-", "−")
+    size, exponent = f"{value:.1e}".split("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{size} · 10{raised}".replace("-", "−")
 
 
 def percent(value: float) -> str:

@@ -1,7 +1,16 @@
-"""Lesson 01, language models and RNNs: its exercises."""
+"""Lesson 01: what an answer about language models and RNNs is tried on, and the wrong answers we know."""
 
 from __future__ import annotations
 
-from course_lib.checks.engine import Exercise
+from course_lib.checks.language_models.bidirectional import BIDIRECTIONAL
+from course_lib.checks.language_models.clip import CLIP
+from course_lib.checks.language_models.debug import DEBUG
+from course_lib.checks.language_models.distance import DISTANCE
+from course_lib.checks.language_models.generate import GENERATE
+from course_lib.checks.language_models.loss import LOSS
+from course_lib.checks.language_models.lstm import LSTM
+from course_lib.checks.language_models.rnn import RNN
+from course_lib.checks.language_models.sentence_probability import SENTENCE
 
-EXERCISES: tuple[Exercise, ...] = ()
+# In the order of the lesson and of its exercises.
+EXERCISES = (SENTENCE, LOSS, GENERATE, RNN, LSTM, CLIP, DISTANCE, BIDIRECTIONAL, DEBUG)

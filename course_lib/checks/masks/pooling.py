@@ -1,0 +1,966 @@
+"""Exercises 05.masked_mean and 05.masked_mean_loss: means over real tokens only.
+
+B batch · T tokens · D d_model · V vocabulary
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from course_lib.checks.engine import Exercise, Mistake, Property, Seen
+from course_lib.checks.masks.shared import FLIPPED
+from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
+from course_lib.checks.shared import agrees, changes_its_input, differ, left_to_chance, no_gradient
+
+# ── 05.masked_mean ────────────────────────────────────────────────────────────────────────────────────
+
+MEAN_STUB = '''
+def masked_mean(x, mask):
+    """Average the vectors of each sentence's real tokens.
+
+    Args:
+        x: (B, T, D). The vectors of padded tokens may hold any finite numbers.
+        mask: boolean, (B, T), True = real token. Padding may stand anywhere.
+
+    Returns:
+        (B, D): for each sentence the mean over its real tokens, and zeros for a sentence without any.
+        More padding changes nothing. x and mask stay as they were; gradients flow back to x, without
+        NaN, also where a sentence has no real token.
+    """
+'''
+
+_MEAN_TWO, _MEAN_EMPTY, _MEAN_MORE = (
+    "mean of two sentences",
+    "mean of an empty sentence",
+    "mean with more padding",
+)
+
+
+def _ragged(lengths: tuple[int, ...], n_tokens: int) -> Tensor:
+    return torch.arange(n_tokens) < torch.tensor(lengths)[:, None]
+
+
+def _mean_of(candidate: Any, x: Tensor, mask: Tensor) -> Seen:
+    return {"means": a_tensor(a_function(candidate)(x, mask))}
+
+
+def _mean_of_two_sentences(candidate: Any) -> Seen:
+    x, mask = numbers(2, 5, 3, seed=1), _ragged((2, 5), 5)
+    given, given_mask = x.clone(), mask.clone()
+    seen = _mean_of(candidate, given, given_mask)
+    again = _mean_of(candidate, x.clone(), mask.clone())
+    other = _mean_of(candidate, x.where(mask[:, :, None], x + 1.0), mask.clone())
+    changed = not (torch.equal(given, x) and torch.equal(given_mask, mask))
+    return seen | {
+        "input changed": yes(changed),
+        "second call differs": yes(differ(seen, again)),
+        "_padding comes in": yes(differ(seen, other)),
+    }
+
+
+def _mean_with_more_padding(candidate: Any) -> Seen:
+    """The same two sentences, with three more padded tokens, whose vectors are large."""
+    x = torch.cat([numbers(2, 5, 3, seed=1), numbers(2, 3, 3, seed=2, std=100.0)], dim=1)
+    return _mean_of(candidate, x, _ragged((2, 5), 8))
+
+
+def _mean_with_padding_anywhere(candidate: Any) -> Seen:
+    mask = torch.tensor([[False, False, True, True, True, True], [True, False, True, False, False, True]])
+    mask = torch.cat([mask, torch.tensor([[False, False, False, False, True, True]])])
+    return _mean_of(candidate, numbers(3, 6, 4, seed=3), mask)
+
+
+def _mean_of_an_empty_sentence(candidate: Any) -> Seen:
+    return _mean_of(candidate, numbers(3, 4, 2, seed=4), _ragged((3, 0, 1), 4))
+
+
+def _mean_of_one_sentence(candidate: Any) -> Seen:
+    return _mean_of(candidate, numbers(1, 4, 3, seed=5), _ragged((3,), 4))
+
+
+def _mean_of_single_tokens(candidate: Any) -> Seen:
+    return _mean_of(candidate, numbers(3, 1, 2, seed=6), torch.tensor([[True], [False], [True]]))
+
+
+def _mean_of_single_numbers(candidate: Any) -> Seen:
+    return _mean_of(candidate, numbers(2, 3, 1, seed=7), _ragged((1, 3), 3))
+
+
+def _mean_of_a_cube(candidate: Any) -> Seen:
+    return _mean_of(candidate, numbers(4, 4, 4, seed=8), _ragged((2, 4, 1, 3), 4))
+
+
+def _mean_with_zeros(candidate: Any) -> Seen:
+    """A real token may be a vector of zeros, and a padded one need not be."""
+    x = numbers(2, 4, 3, seed=9)
+    x[0, 1] = 0.0
+    return _mean_of(candidate, x, _ragged((3, 2), 4))
+
+
+def _mean_gradients(candidate: Any) -> Seen:
+    (leaf,), (x,) = watched(numbers(2, 5, 3, seed=1))
+    return gradients(a_tensor(candidate(x, _ragged((2, 5), 5))), {"x": leaf})
+
+
+def _mean_gradients_with_an_empty_sentence(candidate: Any) -> Seen:
+    (leaf,), (x,) = watched(numbers(2, 5, 3, seed=1))
+    return gradients(a_tensor(candidate(x, _ragged((2, 0), 5))), {"x": leaf})
+
+
+def _mean(
+    count: Callable[[Tensor], Tensor | float] | None = None, axis: int = 1
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The masked sum, divided by another count; `count(mask)` broadcasts to (B, 1)."""
+
+    def pool(x: Tensor, mask: Tensor) -> Tensor:
+        real = mask.to(x.dtype)
+        below = real.sum(1, keepdim=True).clamp(min=1) if count is None else count(real)
+        return (x * real[:, :, None]).sum(axis) / below
+
+    return pool
+
+
+def _each_sentence(of: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """`of` the real vectors (n, D) of each sentence; zeros for an empty one."""
+    return lambda x, mask: torch.stack(
+        [of(row[real]) if real.any() else row.sum(0) * 0 for row, real in zip(x, mask, strict=True)]
+    )
+
+
+def _mean_in_place(x: Tensor, mask: Tensor) -> Tensor:
+    x *= mask[:, :, None]
+    return x.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+_MEAN_LINE = "(x * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)"
+
+
+_MEAN_MISTAKES = (
+    Mistake(
+        "padding counts",
+        lambda x, m: x.mean(1),
+        "Your mean takes the padding in: the mask has no influence.",
+        "Append more padding to a sentence: its mean must stay as it is.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "divided by the length of the row",
+        _mean(lambda m: float(m.size(1))),
+        "The sum is over real tokens, but you divide by the length of the whole row.",
+        "`.mean()` after a product with the mask counts the zeros too. How many real tokens has each sentence?",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "divided by the longest sentence",
+        _mean(lambda m: m.sum(1).max().clamp(min=1)),
+        "You divide every sentence by the number of tokens of the longest one.",
+        "Each sentence has its own number of real tokens: sum the mask over T, not over the batch.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "divided by the mean length",
+        _mean(lambda m: m.sum() / m.size(0)),
+        "You divide every sentence by the mean number of tokens of the batch.",
+        "Each sentence has its own number of real tokens: sum the mask over T, not over the batch.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "divided by all tokens of the batch",
+        _mean(lambda m: m.sum()),
+        "You divide every sentence by the number of real tokens of the whole batch.",
+        "mask.sum() adds up the batch too. Over which axis should the count run?",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "the padding is summed",
+        lambda x, m: x.sum(1) / m.sum(1, keepdim=True).clamp(min=1),
+        "You count real tokens only, but sum the padding too.",
+        "The vectors of padding must be set to 0 before the sum.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "not divided",
+        _mean(lambda m: 1.0),
+        "You sum the real tokens; a mean divides by their number.",
+        "How many real tokens has each sentence? `mask.sum(dim=1, keepdim=True)`.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "everything is summed",
+        lambda x, m: x.sum(1),
+        "You sum all tokens, padding too; the mask has no influence.",
+        "Two things: padding must not count, and a mean divides by the number of real tokens.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "divided by the root of the count",
+        _mean(lambda m: m.sum(1, keepdim=True).clamp(min=1).sqrt()),
+        "You divide by the root of the number of real tokens.",
+        "A mean divides by the number itself.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "one is added to every count",
+        _mean(lambda m: m.sum(1, keepdim=True) + 1),
+        "You divide by one more than the number of real tokens.",
+        "Against 0 / 0 in an empty sentence take `clamp(min=1)`: it leaves the other counts alone.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "divided by the number of padded tokens",
+        _mean(lambda m: (1 - m).sum(1, keepdim=True).clamp(min=1)),
+        "You divide by the number of padded tokens.",
+        "True = real token. Which of the two is counted?",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "flipped",
+        lambda x, m: _mean()(x, ~m),
+        "Your mean is over the padding, and leaves the real tokens out.",
+        FLIPPED[1],
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "flipped, an empty sentence is not a number",
+        lambda x, m: _mean(lambda real: real.sum(1, keepdim=True))(x, ~m),
+        "Your mean is over the padding, and leaves the real tokens out.",
+        FLIPPED[1],
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "the padding is summed, an empty sentence is not finite",
+        lambda x, m: x.sum(1) / m.sum(1, keepdim=True),
+        "You count real tokens only, but sum the padding too.",
+        "The vectors of padding must be set to 0 before the sum.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "over the batch, an empty place is not a number",
+        lambda x, m: (x * m[:, :, None]).sum(0) / m.sum(0)[:, None],
+        "Your mean runs over the batch, not over the tokens of each sentence.",
+        "x is (B, T, D): which axis holds the tokens?",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "one mean for the whole batch",
+        lambda x, m: x[m].mean(0).expand(x.size(0), -1),
+        "Every sentence gets the mean of the whole batch.",
+        "x[mask] lays all sentences in one row. The mean runs over the tokens of each sentence alone.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "one vector for the whole batch",
+        lambda x, m: x[m].mean(0),
+        "You return one vector for the whole batch, (D,); each sentence should have its own.",
+        "x[mask] lays all sentences in one row. The mean runs over the tokens of each sentence alone.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "over the batch",
+        lambda x, m: (x * m[:, :, None]).sum(0) / m.sum(0)[:, None].clamp(min=1),
+        "Your mean runs over the batch, not over the tokens of each sentence.",
+        "x is (B, T, D): which axis holds the tokens?",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "over the features",
+        lambda x, m: (x * m[:, :, None]).mean(-1),
+        "Your mean runs over the features, not over the tokens.",
+        "x is (B, T, D): which axis holds the tokens?",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "an axis of size 1 is left",
+        lambda x, m: _mean()(x, m)[:, None],
+        "Your means are (B, 1, D); the axis of the tokens should be gone: (B, D).",
+        "`keepdim=True` keeps a summed axis.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "an empty sentence is not a number",
+        _mean(lambda m: m.sum(1, keepdim=True)),
+        "Right, but a sentence without any real token becomes NaN: 0 / 0.",
+        "What can you do to a count of 0, so that 0 divided by it is 0? (`clamp`.)",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "an empty sentence is not a number, nor its gradient",
+        lambda x, m: torch.stack([row[real].mean(0) for row, real in zip(x, m, strict=True)]),
+        "Right, but a sentence without any real token becomes NaN: 0 / 0.",
+        "The mean of nothing is NaN. What should an empty sentence get?",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "an empty sentence is the mean of its padding",
+        lambda x, m: torch.where(m.any(1, keepdim=True), _mean()(x, m), x.mean(1)),
+        "Right, but a sentence without any real token gets the mean of its padding.",
+        "The exercise asks for zeros there.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "an empty sentence is left out",
+        lambda x, m: _mean()(x[m.any(1)], m[m.any(1)]),
+        "Right, but a sentence without any real token is left out; it should be zeros.",
+        "(B, D) has one row a sentence, whatever it holds.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "by length",
+        lambda x, m: _mean()(x, torch.arange(x.size(1)) < m.sum(1, keepdim=True)),
+        "Right where the padding stands at the end; wrong where it stands elsewhere.",
+        "You count the real tokens and take as many from the left. Ask the mask about each token.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "zeros are taken for padding",
+        lambda x, m: (
+            (x * m[:, :, None]).sum(1)
+            / ((x * m[:, :, None]).abs().sum(-1) > 0).sum(1, keepdim=True).clamp(min=1)
+        ),
+        "A real token whose vector is all zeros is taken for padding.",
+        "Count with the mask, not with the numbers of x.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "the mask is not used, zeros are",
+        lambda x, m: x.sum(1) / (x.abs().sum(-1) > 0).sum(1, keepdim=True).clamp(min=1),
+        "Your mean takes the padding in: it looks for vectors of zeros, not at the mask.",
+        "Vectors of padding may hold any numbers. Ask the mask.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "the first token",
+        lambda x, m: x[:, 0],
+        "You return the vector of each sentence's first token, not a mean.",
+        "That is another way to pool. Here all real tokens count alike.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "the last token of the row",
+        lambda x, m: x[:, -1],
+        "You return the vector of each row's last place, not a mean.",
+        "That is often padding. Here all real tokens count alike.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "the last real token",
+        _each_sentence(lambda real: real[-1]),
+        "You return the vector of each sentence's last real token, not a mean.",
+        "That is another way to pool. Here all real tokens count alike.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "the largest",
+        _each_sentence(lambda real: real.amax(0)),
+        "You return the largest number of each feature, not the mean.",
+        "That is another way to pool: max pooling.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "the median",
+        _each_sentence(lambda real: real.median(0).values),
+        "You return the median of each feature, not the mean.",
+        "Sum the real vectors, and divide by how many there are.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "divided by the length of the vector",
+        lambda x, m: F.normalize(_mean()(x, m), dim=-1),
+        "Your means are scaled to length 1.",
+        "A mean is not normalised.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "changes x",
+        _mean_in_place,
+        "The means are right, but your function changes the x it was given.",
+        "`*=`, and `x[~mask] = 0`, overwrite the caller's tensor. Make a new one.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "NaN replaced, in the gradient not",
+        lambda x, m: _mean(lambda real: real.sum(1, keepdim=True))(x, m).nan_to_num(0.0),
+        "The means are right, but the gradient of an empty sentence is NaN.",
+        "Replacing NaN afterwards hides it forwards only. Do not make it: `clamp(min=1)` before the division.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "no gradient",
+        lambda x, m: _mean()(x, m).detach(),
+        "The means are right, but no gradient flows back to x.",
+        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and NumPy cut the gradient.",
+        _MEAN_LINE,
+    ),
+)
+
+
+def _another_count(means: Tensor) -> bool:
+    """Say whether each sentence's mean is the right one times some other number."""
+    expected = _mean_of_two_sentences(_mean())["means"].double()
+    factors = (means * expected).sum(-1, keepdim=True) / (expected * expected).sum(-1, keepdim=True)
+    right = torch.allclose(factors, torch.ones_like(factors), atol=1e-3)
+    return torch.allclose(means, factors * expected, atol=1e-3) and not right
+
+
+_MEAN_PROPERTIES = (
+    changes_its_input(_MEAN_TWO),
+    left_to_chance(_MEAN_TWO),
+    Property(
+        "not a number",
+        lambda seen: bool(seen[_MEAN_TWO]["means"].isfinite().all()),
+        "There are NaN or infinite numbers among your means.",
+        "Is −∞ written into x? Padding should become 0, before a sum. Or is something divided by 0?",
+    ),
+    Property(
+        "padding comes in",
+        lambda seen: seen[_MEAN_TWO]["_padding comes in"].item() == 0,
+        "Your means change when only the vectors of padded tokens change.",
+        "What is padded must be 0 before the sum, or be left out of it.",
+    ),
+    Property(
+        "another count",
+        lambda seen: not _another_count(seen[_MEAN_TWO]["means"]),
+        "Your sums are right, but divided by another number than that of the real tokens.",
+        "How many real tokens has each sentence? `mask.sum(dim=1, keepdim=True)`.",
+    ),
+    Property(
+        "wrong for ordinary sentences",
+        lambda seen: agrees(seen, _mean_of_two_sentences, MEAN.reference),
+        "Your means are wrong for two ordinary sentences with padding at the end.",
+        "By hand: sum the vectors of the real tokens of one sentence, and divide by how many there are.",
+    ),
+    Property(
+        "more padding changes the means",
+        lambda seen: torch.allclose(seen[_MEAN_TWO]["means"], seen[_MEAN_MORE]["means"], atol=1e-3),
+        "More padding changes your means.",
+        "Where do padded vectors, or the length of the row, come in?",
+    ),
+    Property(
+        "padding anywhere",
+        lambda seen: agrees(seen, _mean_with_padding_anywhere, MEAN.reference),
+        "Right where the padding stands at the end; wrong where it stands elsewhere.",
+        "Do you count real tokens and take as many from the left? Ask the mask about each token.",
+    ),
+    Property(
+        "one real token",
+        lambda seen: agrees(seen, _mean_of_single_numbers, MEAN.reference),
+        "Right for several real tokens; wrong for a sentence with one.",
+        "The mean of one vector is that vector. Is a count cut off, or one added to it?",
+    ),
+    Property(
+        "an empty sentence is not a number",
+        lambda seen: bool(seen[_MEAN_EMPTY]["means"].isfinite().all()),
+        "Right, but with a sentence without any real token there is NaN.",
+        "0 / 0 is NaN. What can you do to a count of 0, so that 0 divided by it is 0? (`clamp`.)",
+    ),
+    Property(
+        "an empty sentence",
+        lambda seen: agrees(seen, _mean_of_an_empty_sentence, MEAN.reference),
+        "Right, but not with a sentence without any real token, which should be zeros.",
+        "And the other sentences must not be touched by it.",
+    ),
+    no_gradient("mean gradients", "x"),
+    Property(
+        "a gradient that is not a number",
+        lambda seen: bool(seen["mean gradients with an empty sentence"]["gradient to x"].isfinite().all()),
+        "The means are right, but the gradient of an empty sentence is NaN.",
+        "Replacing NaN afterwards hides it forwards only. Do not make it: `clamp(min=1)` before the division.",
+    ),
+)
+
+
+MEAN: Exercise = Exercise(
+    id="05.masked_mean",
+    title="The mean of real tokens",
+    stub=MEAN_STUB,
+    reference=_mean(),
+    experiments=(
+        _mean_of_two_sentences,
+        _mean_with_more_padding,
+        _mean_with_padding_anywhere,
+        _mean_of_an_empty_sentence,
+        _mean_of_one_sentence,
+        _mean_of_single_tokens,
+        _mean_of_single_numbers,
+        _mean_of_a_cube,
+        _mean_with_zeros,
+        _mean_gradients,
+        _mean_gradients_with_an_empty_sentence,
+    ),
+    mistakes=_MEAN_MISTAKES,
+    properties=_MEAN_PROPERTIES,
+    difficulty=2,
+    importance=4,
+    minutes=10,
+)
+
+
+# ── 05.masked_mean_loss ───────────────────────────────────────────────────────────────────────────────
+
+LOSS_STUB = '''
+def masked_mean_loss(logits, labels, pad_id):
+    """Mean cross-entropy over the real tokens of a batch: padding does not count.
+
+    Args:
+        logits: (B, T, V), one score for each id; values from -1000 to 1000.
+        labels: (B, T), the right ids; where there is padding they hold pad_id.
+        pad_id: an int: an id of the vocabulary, which is then never a real label, or one outside it,
+            such as -100.
+
+    Returns:
+        One number (a tensor without axes): the mean of -log softmax(logits)[label], natural logarithm,
+        over all real tokens of the batch together, of which there is at least one. More padding
+        changes nothing. The inputs stay as they were; gradients flow back to the logits.
+    """
+'''
+
+_LOSS_TWO, _LOSS_MORE = "loss of two sentences", "loss with more padding"
+_LOSS_LARGE, _LOSS_UNLIKELY = "loss of large logits", "loss of unlikely labels"
+
+_LABELS = [[2, 1, 4, 0, 0], [3, 0, 0, 0, 0]]
+
+
+def _loss_of(candidate: Any, logits: Tensor, labels: list[list[int]], pad_id: int) -> Seen:
+    return {"loss": a_tensor(a_function(candidate)(logits, torch.tensor(labels), pad_id))}
+
+
+def _loss_of_two_sentences(candidate: Any) -> Seen:
+    logits = numbers(2, 5, 6, seed=11, std=2.0)
+    given, given_labels = logits.clone(), torch.tensor(_LABELS)
+    loss = a_tensor(a_function(candidate)(given, given_labels, 0))
+    seen = {"loss": loss}
+    again = _loss_of(candidate, logits.clone(), _LABELS, 0)
+    changed = not (torch.equal(given, logits) and given_labels.tolist() == _LABELS)
+    return seen | {"input changed": yes(changed), "second call differs": yes(differ(seen, again))}
+
+
+def _loss_without_padding(candidate: Any) -> Seen:
+    return _loss_of(candidate, numbers(2, 3, 7, seed=12, std=2.0), [[5, 1, 4], [2, 6, 3]], 0)
+
+
+def _loss_with_more_padding(candidate: Any) -> Seen:
+    logits = torch.cat([numbers(2, 5, 6, seed=11, std=2.0), numbers(2, 3, 6, seed=13, std=5.0)], dim=1)
+    return _loss_of(candidate, logits, [row + [0, 0, 0] for row in _LABELS], 0)
+
+
+def _loss_with_another_id_of_the_padding(candidate: Any) -> Seen:
+    return _loss_of(
+        candidate, numbers(3, 4, 6, seed=14, std=2.0), [[0, 3, 3, 3], [3, 3, 5, 0], [1, 2, 4, 5]], 3
+    )
+
+
+def _loss_with_an_id_outside_the_vocabulary(candidate: Any) -> Seen:
+    labels = [[0, 3, -100, -100], [2, 1, 5, -100], [-100, 0, 1, 4]]
+    return _loss_of(candidate, numbers(3, 4, 6, seed=15, std=2.0), labels, -100)
+
+
+def _loss_of_one_sentence(candidate: Any) -> Seen:
+    return _loss_of(candidate, numbers(1, 3, 5, seed=16, std=2.0), [[4, 1, 0]], 0)
+
+
+def _loss_of_a_cube(candidate: Any) -> Seen:
+    labels = [[1, 3, 2, 0], [2, 0, 0, 0], [3, 1, 0, 0], [1, 1, 3, 2]]
+    return _loss_of(candidate, numbers(4, 4, 4, seed=17, std=2.0), labels, 0)
+
+
+def _loss_of_single_tokens(candidate: Any) -> Seen:
+    return _loss_of(candidate, numbers(3, 1, 4, seed=18, std=2.0), [[2], [0], [3]], 0)
+
+
+def _loss_of_large_logits(candidate: Any) -> Seen:
+    logits = torch.tensor([[[1000.0, -1000.0, 998.0, 999.0], [-1000.0, -999.0, 0.0, 500.0]]])
+    return _loss_of(candidate, logits, [[2, 3]], 0)
+
+
+def _loss_of_unlikely_labels(candidate: Any) -> Seen:
+    logits = torch.tensor([[[500.0, -1000.0, 998.0, 999.0], [0.0, 10.0, -200.0, 5.0]]])
+    return _loss_of(candidate, logits, [[1, 2]], 0)
+
+
+def _loss_gradients(candidate: Any) -> Seen:
+    (leaf,), (logits,) = watched(numbers(2, 5, 6, seed=11, std=2.0))
+    return gradients(a_tensor(candidate(logits, torch.tensor(_LABELS), 0)).reshape(-1), {"logits": leaf})
+
+
+def _each(logits: Tensor, labels: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
+    """The loss of each token (B, T), 0 at padding, and which tokens are real."""
+    real = labels != pad_id
+    losses = -logits.log_softmax(-1).gather(-1, labels.where(real, 0)[..., None])[..., 0]
+    return losses.masked_fill(~real, 0.0), real
+
+
+def _loss(count: Callable[[Tensor], Tensor | float] | None = None) -> Callable[[Tensor, Tensor, int], Tensor]:
+    """The sum over real tokens, divided by another count; `count(real)` is one number."""
+
+    def mean(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
+        losses, real = _each(logits, labels, pad_id)
+        return losses.sum() / (real.sum().clamp(min=1) if count is None else count(real))
+
+    return mean
+
+
+def _of(change: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, int], Tensor]:
+    """The right loss of changed logits."""
+    return lambda logits, labels, pad_id: _loss()(change(logits), labels, pad_id)
+
+
+def _sentence_means(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
+    losses, real = _each(logits, labels, pad_id)
+    return losses.sum(1) / real.sum(1).clamp(min=1)
+
+
+def _padding_counts(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
+    """Padding outside the vocabulary is taken for the word 0, as a clamp of the labels does."""
+    return F.cross_entropy(logits.flatten(0, 1), labels.clamp(min=0).flatten())
+
+
+def _ignores(fixed: int) -> Callable[[Tensor, Tensor, int], Tensor]:
+    return lambda logits, labels, pad_id: F.cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), ignore_index=fixed
+    )
+
+
+def _logits_masked(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
+    """Logits of 0 at padding: each padded token then costs log V."""
+    real = labels != pad_id
+    return -(logits * real[..., None]).log_softmax(-1).gather(-1, labels.where(real, 0)[..., None]).mean()
+
+
+def _read_in_another_order(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
+    n_batch, n_tokens, vocabulary = logits.shape
+    return _loss()(logits.reshape(n_batch, vocabulary, n_tokens).mT, labels, pad_id)
+
+
+def _probabilities(
+    logits: Tensor, labels: Tensor, pad_id: int, sign: float = -1.0, shift: float = 0.0
+) -> Tensor:
+    real = labels != pad_id
+    p = logits.softmax(-1).gather(-1, labels.where(real, 0)[..., None])[..., 0]
+    return (sign * p + shift).masked_fill(~real, 0.0).sum() / real.sum().clamp(min=1)
+
+
+def _shifted(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
+    if labels.size(1) == 1:
+        return _loss()(logits, labels, pad_id)
+    return _loss()(logits[:, :-1], labels[:, 1:], pad_id)
+
+
+def _overflows(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
+    real = labels != pad_id
+    p = (logits.exp() / logits.exp().sum(-1, keepdim=True)).gather(-1, labels.where(real, 0)[..., None])[
+        ..., 0
+    ]
+    return -torch.log(p).masked_fill(~real, 0.0).sum() / real.sum().clamp(min=1)
+
+
+def _loses_small_shares(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
+    real = labels != pad_id
+    p = logits.softmax(-1).gather(-1, labels.where(real, 0)[..., None])[..., 0]
+    return -torch.log(p).masked_fill(~real, 0.0).sum() / real.sum().clamp(min=1)
+
+
+def _loss_in_place(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
+    loss = _loss()(logits, labels.clone(), pad_id)
+    labels[labels == pad_id] = -100
+    return loss
+
+
+_LOSS_LINE = "losses[labels != pad_id].sum() / (labels != pad_id).sum().clamp(min=1)"
+
+_LOSS_MISTAKES = (
+    Mistake(
+        "padding counts",
+        _padding_counts,
+        "Padding counts: your loss is the mean over all places.",
+        "Append more padding: the loss must stay as it is. Which labels must be left out?",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "divided by all places",
+        _loss(lambda real: float(real.numel())),
+        "The sum is over real tokens, but you divide by all places, padding too.",
+        "`.mean()` after a product with the mask counts the zeros too. How many tokens are real?",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "a mean of means",
+        lambda lo, la, p: _sentence_means(lo, la, p).mean(),
+        "You take the mean of each sentence, and then the mean of those.",
+        "A token of a short sentence then counts more. The exercise wants all real tokens of the batch together.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "one loss a sentence",
+        _sentence_means,
+        "You return one loss for each sentence, (B,); one number is asked for.",
+        "Sum over batch and tokens, then divide once.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "one loss a token",
+        lambda lo, la, p: _each(lo, la, p)[0],
+        "You return one loss for each token, (B, T); one number is asked for.",
+        "Sum over batch and tokens, then divide by the number of real ones.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "not divided",
+        _loss(lambda real: 1.0),
+        "You return the sum over the real tokens; the mean is asked for.",
+        "How many tokens are real?",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "divided by the number of sentences",
+        _loss(lambda real: float(real.size(0))),
+        "You divide the sum by the number of sentences, not of real tokens.",
+        "How many tokens are real? `(labels != pad_id).sum()`.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "one is added to the count",
+        _loss(lambda real: real.sum() + 1),
+        "You divide by one more than the number of real tokens.",
+        "Against 0 / 0 take `clamp(min=1)`: it leaves other counts alone.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "the padding's loss is summed",
+        lambda lo, la, p: _padding_counts(lo, la, p) * la.numel() / (la != p).sum().clamp(min=1),
+        "You count real tokens only, but sum the loss of the padding too.",
+        "The losses at padding must be set to 0, or left out, before the sum.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "the padding alone",
+        lambda lo, la, p: (
+            (_padding_counts(lo, la, p) * la.numel() - _each(lo, la, p)[0].sum())
+            / (la == p).sum().clamp(min=1)
+        ),
+        "Your loss is over the padding, and leaves the real tokens out.",
+        "Real is what is *not* pad_id: the comparison is turned round.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "logits of 0 at padding",
+        _logits_masked,
+        "You set the logits of padding to 0; such a token still costs log V.",
+        "Take the *losses* at padding out, not their logits.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "0 is taken for padding",
+        lambda lo, la, p: _loss()(lo, la.where(la != p, 0) if p < 0 else la, 0),
+        "You take the label 0 for padding; here the padding has the id pad_id.",
+        "A vocabulary may give any id to its padding. Which argument tells you?",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "an id of its own for padding",
+        _ignores(-100),
+        "Only the label −100 is left out; here the padding has the id pad_id.",
+        "F.cross_entropy leaves −100 out by itself; its argument ignore_index takes another id.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "probabilities in place of logarithms",
+        _probabilities,
+        "The logarithm is missing: you average probabilities.",
+        "The loss of a token is minus the *logarithm* of the probability of its label.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "one minus the probability",
+        lambda lo, la, p: _probabilities(lo, la, p, -1.0, 1.0),
+        "You average 1 − p; the loss of a token is −log p.",
+        "Both are 0 for a sure and right answer; but a sure and wrong one must cost much.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "the sign",
+        lambda lo, la, p: -_loss()(lo, la, p),
+        "The sign is missing: your loss is negative.",
+        "A logarithm of a probability is negative, and a loss should fall as the probability grows.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "softmax before the cross-entropy",
+        _of(lambda lo: lo.softmax(-1)),
+        "A softmax is applied before the cross-entropy, which applies one itself.",
+        "F.cross_entropy takes logits. With probabilities its loss can never come near 0.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "a sigmoid before the cross-entropy",
+        _of(torch.sigmoid),
+        "A sigmoid is applied to the logits before the cross-entropy.",
+        "F.cross_entropy takes logits as they are.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "the logits are cut off",
+        _of(lambda lo: lo.clamp(-20, 20)),
+        "Right for ordinary logits; large ones are cut off.",
+        "1000 and 998 must stay different. log_softmax is safe for large logits by itself.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "logarithm to the base 2",
+        lambda lo, la, p: _loss()(lo, la, p) / 0.6931471805599453,
+        "Your loss is in bits: the logarithm to base 2 is taken, not the natural one.",
+        "torch.log is the natural logarithm.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "perplexity",
+        lambda lo, la, p: _loss()(lo, la, p).exp(),
+        "You return the perplexity, e to the power of the loss.",
+        "The mean itself is asked for.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "the label's logit",
+        lambda lo, la, p: (
+            -(lo.gather(-1, la.clamp(min=0)[..., None])[..., 0] * (la != p)).sum()
+            / (la != p).sum().clamp(min=1)
+        ),
+        "You average the labels' logits; the softmax is missing.",
+        "A logit is no logarithm of a probability until log Σ exp is taken away: log_softmax.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "divided by the size of the vocabulary",
+        lambda lo, la, p: _loss()(lo, la, p) / lo.size(-1),
+        "You divide by the size of the vocabulary as well.",
+        "Only the real tokens are counted.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "reshaped in place of transposed",
+        _read_in_another_order,
+        "The logits are reshaped where axes should change places: numbers change owners.",
+        "F.cross_entropy wants (N, V) or (B, V, T): flatten(0, 1), or transpose(1, 2). A reshape to (B, V, T) mixes.",
+        "F.cross_entropy(logits.flatten(0, 1), labels.flatten(), …)",
+    ),
+    Mistake(
+        "softmax over the tokens",
+        lambda lo, la, p: (
+            -(
+                lo.log_softmax(1).gather(-1, la.clamp(min=0)[..., None])[..., 0].masked_fill(la == p, 0.0)
+            ).sum()
+            / (la != p).sum().clamp(min=1)
+        ),
+        "Your softmax runs over the tokens; it should run over the vocabulary.",
+        "(B, T, V): the ids compete on the last axis.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "labels shifted",
+        _shifted,
+        "You shift the labels by one place; here they belong to the logits as they stand.",
+        "A language model's labels are shifted once, when they are made.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "overflow",
+        _overflows,
+        "Right for ordinary logits; large ones overflow to NaN or infinity.",
+        "exp(1000) is infinite, and log(0) too. log_softmax is safe: it never forms the exponential alone.",
+        "logits.log_softmax(dim=-1)",
+    ),
+    Mistake(
+        "the logarithm of 0",
+        _loses_small_shares,
+        "Right for ordinary logits; a very small share becomes 0, and its loss infinite.",
+        "A softmax and then a logarithm loses what is below 1e-45. log_softmax does both in one step.",
+        "logits.log_softmax(dim=-1)",
+    ),
+    Mistake(
+        "changes the labels",
+        _loss_in_place,
+        "The loss is right, but your function changes the labels it was given.",
+        "An assignment to `labels[…]` writes into the caller's tensor. ignore_index makes it needless.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "no gradient",
+        lambda lo, la, p: _loss()(lo, la, p).detach(),
+        "The loss is right, but no gradient flows back to the logits.",
+        "`.detach()`, `.data`, `.item()`, `torch.tensor(…)` and NumPy cut the gradient.",
+        _LOSS_LINE,
+    ),
+)
+
+
+_LOSS_PROPERTIES = (
+    changes_its_input(_LOSS_TWO),
+    left_to_chance(_LOSS_TWO),
+    Property(
+        "not a number",
+        lambda seen: bool(seen[_LOSS_TWO]["loss"].isfinite().all()),
+        "Your loss is NaN or infinite for ordinary logits.",
+        "Is a logarithm of 0 or of a negative number taken, or −∞ multiplied by 0?",
+    ),
+    Property(
+        "wrong without padding",
+        lambda seen: agrees(seen, _loss_without_padding, LOSS.reference),
+        "Your loss is wrong even where there is no padding at all.",
+        "Begin there: −log softmax(logits)[label] of each token, over the last axis; then the mean over all tokens.",
+    ),
+    Property(
+        "more padding changes the loss",
+        lambda seen: torch.allclose(seen[_LOSS_TWO]["loss"], seen[_LOSS_MORE]["loss"], atol=1e-3),
+        "Right without padding; but more padding changes your loss.",
+        "Padding must be missing from the sum, and from the number that you divide by.",
+    ),
+    Property(
+        "wrong with padding",
+        lambda seen: agrees(seen, _loss_of_two_sentences, LOSS.reference),
+        "Right without padding, wrong with it: the sentences have unlike lengths here.",
+        "All real tokens of the batch count alike, in whatever sentence they stand.",
+    ),
+    Property(
+        "another id",
+        lambda seen: agrees(seen, _loss_with_another_id_of_the_padding, LOSS.reference),
+        "Right where the padding has the id 0; wrong with another pad_id.",
+        "Does a 0, a `>`, or the truth of an id stand where `!= pad_id` belongs?",
+    ),
+    Property(
+        "no number for large logits",
+        lambda seen: all(bool(seen[name]["loss"].isfinite().all()) for name in (_LOSS_LARGE, _LOSS_UNLIKELY)),
+        "Right for ordinary logits; very large ones give NaN or infinity.",
+        "log_softmax is safe: it never forms the exponential alone, nor the logarithm of a vanished share.",
+    ),
+    no_gradient("loss gradients", "the logits"),
+)
+
+
+LOSS: Exercise = Exercise(
+    id="05.masked_mean_loss",
+    title="A loss that padding cannot change",
+    stub=LOSS_STUB,
+    reference=_loss(),
+    experiments=(
+        _loss_of_two_sentences,
+        _loss_without_padding,
+        _loss_with_more_padding,
+        _loss_with_another_id_of_the_padding,
+        _loss_with_an_id_outside_the_vocabulary,
+        _loss_of_one_sentence,
+        _loss_of_a_cube,
+        _loss_of_single_tokens,
+        _loss_of_large_logits,
+        _loss_of_unlikely_labels,
+        _loss_gradients,
+    ),
+    mistakes=_LOSS_MISTAKES,
+    properties=_LOSS_PROPERTIES,
+    difficulty=2,
+    importance=5,
+    minutes=15,
+)

@@ -1,0 +1,985 @@
+"""Exercises 02.negative_shares and 02.negative_sampling_loss: how word2vec learns from what does not stand near.
+
+V vocab_size · D d_model · N pairs · K negatives
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from course_lib.checks.engine import Exercise, Mistake, Property, Seen
+from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
+from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, no_gradient, not_finite
+
+# ── 02.negative_shares ───────────────────────────────────────────────────────────────────────────────
+
+SHARES_STUB = '''
+def negative_shares(counts, neighbour, power=0.75):
+    """Say how likely each word is to be drawn as a negative for a pair whose neighbour is given.
+
+    Args:
+        counts: how often each word occurs in the text, (V,), whole numbers; some may be 0.
+        neighbour: the id of the word that did stand near. It is never its own negative.
+        power: a word is drawn in proportion to its count to this power; above 0.
+
+    Returns:
+        (V,): the shares of the words. They sum to 1; the neighbour's is 0, and so is that of a word
+        that never occurs. At least one other word occurs. counts stay as they were.
+    """
+'''
+
+
+def _shares(candidate: Any, counts: list[int], neighbour: int, **named: float) -> Tensor:
+    return a_tensor(a_function(candidate)(torch.tensor(counts), neighbour, **named))
+
+
+def _shares_of_four_words(candidate: Any) -> Seen:
+    counts = torch.tensor([16, 81, 1, 256])
+    given = counts.clone()
+    shares = a_tensor(a_function(candidate)(given, 1))
+    again = a_tensor(candidate(counts.clone(), 1))
+    return {
+        "shares": shares,
+        "input changed": yes(not torch.equal(given, counts)),
+        "second call differs": yes(shares.shape != again.shape or not torch.equal(shares, again)),
+    }
+
+
+def _shares_of_other_neighbours(candidate: Any) -> Seen:
+    counts = [7, 40, 3, 500, 12, 90]
+    return {
+        f"shares beside word {neighbour}": _shares(candidate, counts, neighbour) for neighbour in (0, 3, 5)
+    }
+
+
+def _shares_with_words_that_never_occur(candidate: Any) -> Seen:
+    return {
+        "shares": _shares(candidate, [0, 9, 4, 0, 30], 2),
+        "shares beside a word that never occurs": _shares(candidate, [0, 9, 4, 0, 30], 3),
+    }
+
+
+def _shares_of_small_counts(candidate: Any) -> Seen:
+    return {"shares": _shares(candidate, [2, 1, 3, 2, 1], 3)}
+
+
+def _shares_of_two_words(candidate: Any) -> Seen:
+    return {"shares": _shares(candidate, [5, 11], 0)}
+
+
+def _shares_by_other_powers(candidate: Any) -> Seen:
+    counts = [7, 40, 3, 500, 12, 90]
+    return {
+        "shares by power 1": _shares(candidate, counts, 1, power=1.0),
+        "shares by power 0.5": _shares(candidate, counts, 1, power=0.5),
+        "shares by power 2": _shares(candidate, counts, 1, power=2.0),
+    }
+
+
+def _shares_of_large_counts(candidate: Any) -> Seen:
+    return {"shares": _shares(candidate, [3_000_000, 1, 2_000_000_000, 50_000], 3)}
+
+
+def _weighing(
+    weigh: Callable[[Tensor, float], Tensor], *, hide: str = "before", sums: str = "all"
+) -> Callable[..., Tensor]:
+    """The shares with one part exchanged: how counts become weights, and when the neighbour is taken out."""
+
+    def negative_shares(counts: Tensor, neighbour: int, power: float = 0.75) -> Tensor:
+        weights = weigh(counts.double(), power).clone()
+        if hide == "before":
+            weights[neighbour] = 0.0
+        shares = weights / weights.sum() if sums == "all" else weights
+        if hide == "after":
+            shares = shares.clone()
+            shares[neighbour] = 0.0
+        return shares.float()
+
+    return negative_shares
+
+
+def _power(counts: Tensor, power: float) -> Tensor:
+    return counts**power
+
+
+def _weight_of(counts: Tensor, neighbour: int, power: float, place: int | Tensor) -> Tensor:
+    weights = (counts.double() ** power).clone()
+    weights[place] = 0.0
+    return (weights / weights.sum()).float()
+
+
+def _in_place(counts: Tensor, neighbour: int, power: float = 0.75) -> Tensor:
+    counts[neighbour] = 0
+    return _weighing(_power)(counts, neighbour, power)
+
+
+def _removed(counts: Tensor, neighbour: int, power: float = 0.75) -> Tensor:
+    others = torch.arange(len(counts)) != neighbour
+    return _weighing(_power)(counts, neighbour, power)[others]
+
+
+def _drawn(counts: Tensor, neighbour: int, power: float = 0.75) -> Tensor:
+    shares = _weighing(_power)(counts, neighbour, power)
+    return F.one_hot(shares.argmax(), len(shares)).to(shares.dtype)
+
+
+_POWER_LINE = "weights = counts.float() ** power"
+_HIDE_LINE = "weights[neighbour] = 0, before weights / weights.sum()"
+
+_SHARES_MISTAKES = (
+    Mistake(
+        "no power",
+        _weighing(lambda counts, power: counts),
+        "Your shares are in proportion to the counts themselves, not to their power.",
+        "With the power 0.75 rare words are drawn more often than they occur. Where does `power` enter?",
+        _POWER_LINE,
+    ),
+    Mistake(
+        "the power is fixed",
+        _weighing(lambda counts, power: counts**0.75),
+        "Your power is always 0.75, whatever `power` says.",
+        "Use the argument in place of the number.",
+        _POWER_LINE,
+    ),
+    Mistake(
+        "the power is one over power",
+        _weighing(lambda counts, power: counts ** (1 / power)),
+        "You raise the counts to 1/power, which makes frequent words still more frequent.",
+        "The power itself stands in the exponent.",
+        _POWER_LINE,
+    ),
+    Mistake(
+        "the rare ones first",
+        _weighing(lambda counts, power: torch.where(counts > 0, counts.clamp(min=1) ** -power, 0.0)),
+        "Rare words get the largest shares: the sign of the power is turned.",
+        "A word that occurs more often is drawn more often, only less than in proportion.",
+        _POWER_LINE,
+    ),
+    Mistake(
+        "all words alike",
+        _weighing(lambda counts, power: torch.ones_like(counts)),
+        "All words get the same share.",
+        "Where do the counts enter?",
+        _POWER_LINE,
+    ),
+    Mistake(
+        "all words that occur alike",
+        _weighing(lambda counts, power: (counts > 0).double()),
+        "All words get the same share.",
+        "Where do the counts enter?",
+        _POWER_LINE,
+    ),
+    Mistake(
+        "a softmax of the counts",
+        lambda counts, neighbour, power=0.75: (
+            counts.double().index_fill(0, torch.tensor(neighbour), -math.inf).softmax(0).float()
+        ),
+        "This is a softmax of the counts: the most frequent word takes nearly everything.",
+        "Counts are positive already. Raise them to the power and divide by their sum.",
+        "weights / weights.sum()",
+    ),
+    Mistake(
+        "a softmax of the powers",
+        lambda counts, neighbour, power=0.75: (
+            (counts.double() ** power).index_fill(0, torch.tensor(neighbour), -math.inf).softmax(0).float()
+        ),
+        "You put a softmax on the powers; the most frequent word takes nearly everything.",
+        "The powers are positive already. Divide them by their sum.",
+        "weights / weights.sum()",
+    ),
+    Mistake(
+        "logarithms",
+        _weighing(lambda counts, power: (counts + 1).log()),
+        "Your shares grow like the logarithm of the count; a power is asked for.",
+        "In Python a power is written **.",
+        _POWER_LINE,
+    ),
+    Mistake(
+        "one is added",
+        _weighing(lambda counts, power: (counts + 1) ** power),
+        "You add 1 to the counts; a word that never occurs must have the share 0.",
+        "0 to a power above 0 is 0: nothing has to be added.",
+        _POWER_LINE,
+    ),
+    Mistake(
+        "the neighbour is among them",
+        _weighing(_power, hide="never"),
+        "The neighbour may be drawn as its own negative: its share is not 0.",
+        "The model would be told of one pair that it does stand near, and that it does not.",
+        _HIDE_LINE,
+    ),
+    Mistake(
+        "the neighbour is among them, without the power",
+        _weighing(lambda counts, power: counts, hide="never"),
+        "The neighbour may be drawn as its own negative: its share is not 0.",
+        "The model would be told that a word stands near, and that it does not. (The power is missing too.)",
+        _HIDE_LINE,
+    ),
+    Mistake(
+        "taken out after the division",
+        _weighing(_power, hide="after"),
+        "The neighbour is taken out after the division: your shares do not sum to 1.",
+        "Take it out first, and divide by the sum of what is left.",
+        _HIDE_LINE,
+    ),
+    Mistake(
+        "taken out before the power of the sum",
+        _weighing(_power, sums="none"),
+        "The weights are right, but they are not divided by their sum.",
+        "Shares sum to 1.",
+        "weights / weights.sum()",
+    ),
+    Mistake(
+        "divided before the power",
+        lambda counts, neighbour, power=0.75: _weighing(lambda c, p: (c / c.sum()) ** p, sums="none")(
+            counts, neighbour, power
+        ),
+        "The sum is raised to the power too; divide by the sum of the powers.",
+        "The power comes first, the division last: only then do the shares sum to 1.",
+        "weights / weights.sum()",
+    ),
+    Mistake(
+        "the power on the shares, neighbour left out of the sum",
+        lambda counts, neighbour, power=0.75: (
+            ((c := counts.double().index_fill(0, torch.tensor(neighbour), 0.0)) / c.sum()).pow(power).float()
+        ),
+        "The sum is raised to the power too; divide by the sum of the powers.",
+        "The power comes first, the division last: only then do the shares sum to 1.",
+        "weights / weights.sum()",
+    ),
+    Mistake(
+        "divided by the sum of the counts",
+        lambda counts, neighbour, power=0.75: (
+            _weighing(_power, sums="none")(counts, neighbour, power) / counts.sum()
+        ),
+        "You divide by the sum of the counts, not by the sum of the powers.",
+        "What must your numbers be divided by, so that they sum to 1?",
+        "weights / weights.sum()",
+    ),
+    Mistake(
+        "divided by the largest",
+        lambda counts, neighbour, power=0.75: (
+            (w := _weighing(_power, sums="none")(counts, neighbour, power)) / w.max()
+        ),
+        "You divide by the largest weight; shares are divided by the sum.",
+        "Add your shares up: what do they give?",
+        "weights / weights.sum()",
+    ),
+    Mistake(
+        "the word after it is taken out",
+        lambda counts, neighbour, power=0.75: _weight_of(
+            counts, neighbour, power, (neighbour + 1) % len(counts)
+        ),
+        "The word after the neighbour is taken out, not the neighbour.",
+        "Ids begin with 0.",
+        _HIDE_LINE,
+    ),
+    Mistake(
+        "the word before it is taken out",
+        lambda counts, neighbour, power=0.75: _weight_of(counts, neighbour, power, neighbour - 1),
+        "The word before the neighbour is taken out, not the neighbour.",
+        "Ids begin with 0.",
+        _HIDE_LINE,
+    ),
+    Mistake(
+        "only the neighbour",
+        lambda counts, neighbour, power=0.75: F.one_hot(torch.tensor(neighbour), len(counts)).float(),
+        "Only the neighbour has a share; it is the one word that may not be drawn.",
+        "Turn the condition round.",
+        _HIDE_LINE,
+    ),
+    Mistake(
+        "the last word is taken out",
+        lambda counts, neighbour, power=0.75: _weight_of(counts, neighbour, power, -1),
+        "You always take the last word out, not the neighbour.",
+        "Use the argument `neighbour` as the index.",
+        _HIDE_LINE,
+    ),
+    Mistake(
+        "the most frequent word is taken out",
+        lambda counts, neighbour, power=0.75: _weight_of(counts, neighbour, power, counts.argmax()),
+        "You take the most frequent word out, not the neighbour.",
+        "Use the argument `neighbour` as the index.",
+        _HIDE_LINE,
+    ),
+    Mistake(
+        "one entry too few",
+        _removed,
+        "The neighbour's entry is gone; it should stay, with the share 0.",
+        "With V - 1 entries the ids after it do not fit any more.",
+        _HIDE_LINE,
+    ),
+    Mistake(
+        "the likeliest takes all",
+        _drawn,
+        "One word gets the share 1, all others 0: that is no draw.",
+        "Return the shares; the drawing comes after.",
+        "return weights / weights.sum()",
+    ),
+    Mistake(
+        "changes the counts",
+        _in_place,
+        "The shares are right, but your function changes the counts it was given.",
+        "counts[neighbour] = 0 works on the caller's tensor. The next pair needs that count.",
+        "weights = counts.float() ** power; weights[neighbour] = 0",
+    ),
+)
+
+
+_SHARES_PROPERTIES = (
+    left_to_chance("shares of four words"),
+    changes_its_input("shares of four words"),
+    not_finite(lambda seen: seen["shares of four words"]["shares"], "shares"),
+    Property(
+        "the neighbour has a share",
+        lambda seen: seen["shares of four words"]["shares"][1].abs().item() < 1e-6,
+        "The neighbour may be drawn as its own negative: its share is not 0.",
+        "Which entry do you set to 0, and is the result of that used?",
+    ),
+    Property(
+        "no shares",
+        lambda seen: abs(seen["shares of four words"]["shares"].sum().item() - 1) < 1e-3,
+        "Your shares do not sum to 1.",
+        "Divide by the sum as the last step, after the power and after the neighbour is taken out.",
+    ),
+    Property(
+        "negative shares",
+        lambda seen: bool((seen["shares of four words"]["shares"] >= 0).all()),
+        "Some of your shares are negative.",
+        "A count to a power is never negative. Where could a minus come in?",
+    ),
+    Property(
+        "another power",
+        lambda seen: agrees(seen, _shares_of_four_words, NEGATIVE_SHARES.reference),
+        "Your shares sum to 1 and leave the neighbour out, but are no powers of the counts.",
+        "weights = counts ** power for each word, then divide by the sum.",
+    ),
+    Property(
+        "words that never occur",
+        lambda seen: agrees(seen, _shares_with_words_that_never_occur, NEGATIVE_SHARES.reference),
+        "Right where all words occur, wrong where a count is 0.",
+        "0 to a power above 0 is 0. Is something added, or a logarithm of 0 taken?",
+    ),
+    Property(
+        "other powers",
+        lambda seen: agrees(seen, _shares_by_other_powers, NEGATIVE_SHARES.reference),
+        "Right for the power 0.75, wrong for another.",
+        "Is 0.75 written where `power` is meant?",
+    ),
+)
+
+
+NEGATIVE_SHARES: Exercise = Exercise(
+    id="02.negative_shares",
+    title="Which words are drawn as negatives",
+    stub=SHARES_STUB,
+    reference=_weighing(_power),
+    experiments=(
+        _shares_of_four_words,
+        _shares_of_other_neighbours,
+        _shares_with_words_that_never_occur,
+        _shares_of_small_counts,
+        _shares_of_two_words,
+        _shares_by_other_powers,
+        _shares_of_large_counts,
+    ),
+    mistakes=_SHARES_MISTAKES,
+    properties=_SHARES_PROPERTIES,
+    difficulty=1,
+    importance=3,
+    minutes=10,
+)
+
+
+# ── 02.negative_sampling_loss ────────────────────────────────────────────────────────────────────────
+
+LOSS_STUB = '''
+def negative_sampling_loss(words, contexts, centres, neighbours, negatives):
+    """Measure how badly two tables tell neighbours from words that were drawn: word2vec's loss.
+
+    Args:
+        words: the table of the centres, (V, D).
+        contexts: the table of the neighbours and of the negatives, (V, D).
+        centres, neighbours: the ids of N pairs, (N,) each.
+        negatives: the ids of K words drawn for each pair, (N, K).
+
+    Returns:
+        The mean over the pairs of  -[ log σ(w·c) + Σ_k log σ(-w·n_k) ],  a scalar. For a pair, w is its
+        centre's row of words; c and n_k are its neighbour's and its negatives' rows of contexts.
+        The dot products may be as large as 1000 or as low as -1000. The inputs stay as they were,
+        and gradients flow back to both tables.
+    """
+'''
+
+
+def _drawn_ids(n_words: int, *shape: int, seed: int) -> Tensor:
+    return torch.randint(n_words, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _a_case(n_words: int, width: int, n: int, k: int, seed: int, std: float = 1.0) -> tuple[Tensor, ...]:
+    """Two tables, N pairs and their negatives: never the neighbour, and no word twice in a row."""
+    words, contexts = (
+        numbers(n_words, width, seed=seed, std=std),
+        numbers(n_words, width, seed=seed + 1, std=std),
+    )
+    order = torch.stack(
+        [torch.randperm(n_words, generator=torch.Generator().manual_seed(seed + i)) for i in range(n)]
+    )
+    return words, contexts, _drawn_ids(n_words, n, seed=seed), order[:, 0], order[:, 1 : k + 1]
+
+
+def _loss(candidate: Any, case: tuple[Tensor, ...]) -> Tensor:
+    loss = a_tensor(a_function(candidate)(*case))
+    return loss.reshape(()) if loss.numel() == 1 else loss
+
+
+def _loss_of_three_pairs(candidate: Any) -> Seen:
+    case = _a_case(7, 4, 3, 2, seed=40)
+    given = tuple(thing.clone() for thing in case)
+    loss, again = _loss(candidate, given), _loss(candidate, tuple(thing.clone() for thing in case))
+    changed = any(not torch.equal(one, other) for one, other in zip(given, case, strict=True))
+    return {
+        "loss": loss,
+        "input changed": yes(changed),
+        "second call differs": yes(loss.shape != again.shape or not torch.equal(loss, again)),
+    }
+
+
+def _loss_of_one_pair(candidate: Any) -> Seen:
+    return {
+        "loss with one negative": _loss(candidate, _a_case(5, 3, 1, 1, seed=50)),
+        "loss with four negatives": _loss(candidate, _a_case(5, 3, 1, 4, seed=52)),
+    }
+
+
+def _loss_of_several_pairs(candidate: Any) -> Seen:
+    return {
+        "loss with one negative": _loss(candidate, _a_case(9, 2, 5, 1, seed=60)),
+        "loss with as many negatives as pairs": _loss(candidate, _a_case(9, 4, 4, 4, seed=70)),
+        "loss with one number a word": _loss(candidate, _a_case(6, 1, 2, 3, seed=80)),
+    }
+
+
+def _loss_of_tables_of_zeros(candidate: Any) -> Seen:
+    words, contexts, *ids = _a_case(7, 4, 3, 2, seed=40)
+    return {
+        "loss with contexts of zeros": _loss(candidate, (words, torch.zeros_like(contexts), *ids)),
+        "loss with words of zeros": _loss(candidate, (torch.zeros_like(words), contexts, *ids)),
+    }
+
+
+def _scored(positive: float, negative: float) -> tuple[Tensor, ...]:
+    """Tables of one number for which the neighbours and the negatives have the given scores."""
+    ids = torch.tensor([0, 1])
+    contexts = torch.tensor([[positive], [positive], [negative], [negative], [negative]])
+    return torch.ones(5, 1), contexts, ids, ids, torch.tensor([[2, 3, 4], [4, 2, 3]])
+
+
+def _loss_by_the_scores(candidate: Any) -> Seen:
+    """Only the neighbours' scores move, then only the negatives'."""
+    return {
+        "loss with neighbours at -2": _loss(candidate, _scored(-2.0, -0.5)),
+        "loss with neighbours at 2": _loss(candidate, _scored(2.0, -0.5)),
+        "loss with negatives at -2": _loss(candidate, _scored(0.5, -2.0)),
+        "loss with negatives at 2": _loss(candidate, _scored(0.5, 2.0)),
+    }
+
+
+def _loss_with_large_scores(candidate: Any) -> Seen:
+    return {
+        "loss, neighbours at -1000": _loss(candidate, _scored(-1000.0, -3.0)),
+        "loss, neighbours at 1000": _loss(candidate, _scored(1000.0, 0.1)),
+        "loss, negatives at 1000": _loss(candidate, _scored(0.2, 1000.0)),
+        "loss, negatives at -1000": _loss(candidate, _scored(0.4, -1000.0)),
+        "loss, all wrong": _loss(candidate, _scored(-40.0, 40.0)),
+    }
+
+
+def _loss_gradients(candidate: Any) -> Seen:
+    words, contexts, *ids = _a_case(7, 4, 3, 2, seed=90)
+    leaves, copies = watched(words, contexts)
+    loss = _loss(candidate, (*copies, *ids))
+    return gradients(loss, {"words": leaves[0], "contexts": leaves[1]})
+
+
+def _losing(
+    rows: Callable[..., tuple[Tensor, Tensor, Tensor]] | None = None,
+    *,
+    positive: Callable[[Tensor], Tensor] = F.logsigmoid,
+    negative: Callable[[Tensor], Tensor] = lambda far: F.logsigmoid(-far),
+    over_negatives: Callable[[Tensor], Tensor] = lambda losses: losses.sum(-1),
+    over_pairs: Callable[[Tensor], Tensor] = lambda losses: losses.mean(),
+    score: Callable[[Tensor, Tensor], Tensor] = lambda one, other: (one * other).sum(-1),
+) -> Any:
+    """The loss with one part exchanged.
+
+    `rows(words, contexts, centres, neighbours, negatives)` looks up w, c and n; `score` compares two rows;
+    `positive` and `negative` are the terms of a score; then comes what is added up or averaged.
+    """
+
+    def negative_sampling_loss(
+        words: Tensor, contexts: Tensor, centres: Tensor, neighbours: Tensor, negatives: Tensor
+    ) -> Tensor:
+        if rows is None:
+            w, c, n = words[centres], contexts[neighbours], contexts[negatives]
+        else:
+            w, c, n = rows(words, contexts, centres, neighbours, negatives)
+        near, far = score(w, c), score(w.unsqueeze(1), n)  # (N,), (N, K)
+        return -over_pairs(positive(near) + over_negatives(negative(far)))
+
+    return negative_sampling_loss
+
+
+def _softmax_loss(
+    words: Tensor, contexts: Tensor, centres: Tensor, neighbours: Tensor, negatives: Tensor
+) -> Tensor:
+    drawn = torch.cat([neighbours[:, None], negatives], dim=1)  # (N, 1 + K)
+    scores = (words[centres].unsqueeze(1) * contexts[drawn]).sum(-1)
+    return -scores.log_softmax(-1)[:, 0].mean()
+
+
+def _all_against_all(
+    words: Tensor, contexts: Tensor, centres: Tensor, neighbours: Tensor, negatives: Tensor
+) -> Tensor:
+    w, c, n = words[centres], contexts[neighbours], contexts[negatives]
+    near = F.logsigmoid(w @ c.T).mean()
+    far = F.logsigmoid(-(w.unsqueeze(1) * n).sum(-1)).sum(-1).mean()
+    return -(near + far)
+
+
+def _everybodys_negatives(
+    words: Tensor, contexts: Tensor, centres: Tensor, neighbours: Tensor, negatives: Tensor
+) -> Tensor:
+    w, c, n = words[centres], contexts[neighbours], contexts[negatives.flatten()]
+    near = F.logsigmoid((w * c).sum(-1))
+    return -(near + F.logsigmoid(-w @ n.T).sum(-1)).mean()
+
+
+def _neighbour_against_negatives(
+    words: Tensor, contexts: Tensor, centres: Tensor, neighbours: Tensor, negatives: Tensor
+) -> Tensor:
+    w, c, n = words[centres], contexts[neighbours], contexts[negatives]
+    near = F.logsigmoid((w * c).sum(-1))
+    return -(near + F.logsigmoid(-(c.unsqueeze(1) * n).sum(-1)).sum(-1)).mean()
+
+
+def _number_by_number(
+    words: Tensor, contexts: Tensor, centres: Tensor, neighbours: Tensor, negatives: Tensor
+) -> Tensor:
+    w, c, n = words[centres], contexts[neighbours], contexts[negatives]
+    near = F.logsigmoid(w * c).sum(-1)
+    return -(near + F.logsigmoid(-w.unsqueeze(1) * n).sum((-1, -2))).mean()
+
+
+_SUM_LINE = "loss = -(F.logsigmoid(near) + F.logsigmoid(-far).sum(-1)).mean()"
+_ROWS_LINE = "w, c, n = words[centres], contexts[neighbours], contexts[negatives]"
+_ONE_TABLE = (
+    "Centres and neighbours come from the same table; there are two.",
+    "A word hardly ever stands beside itself. With one table its row could not agree with itself, as it must.",
+    _ROWS_LINE,
+)
+_UNSAFE = (
+    "Very large scores give no number: the logarithm of a sigmoid that became 0.",
+    "sigmoid(-1000) is 0, and its logarithm is -infinity. Which function computes both in one?",
+    "F.logsigmoid(x), in place of torch.log(torch.sigmoid(x))",
+)
+
+_LOSS_MISTAKES = (
+    Mistake(
+        "the minus is missing",
+        _losing(over_pairs=lambda losses: -losses.mean()),
+        "The sign of your loss is turned: it is negative, and training would make it worse.",
+        "A logarithm of a number below 1 is negative. What makes a loss of it?",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "the negatives are not negated",
+        _losing(negative=F.logsigmoid),
+        "Your loss falls when the negatives' scores rise: the minus inside σ is missing.",
+        "The model should say no to a drawn word: σ(-w·n) is how sure it is of that.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "the neighbour is negated",
+        _losing(positive=lambda near: F.logsigmoid(-near)),
+        "Your loss falls when the neighbour's score falls: there is a minus too many.",
+        "The model should say yes to a neighbour: log σ(w·c).",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "neighbours and negatives exchanged",
+        _losing(positive=lambda near: F.logsigmoid(-near), negative=F.logsigmoid),
+        "Yes and no are exchanged: your loss pushes neighbours away, and pulls negatives.",
+        "log σ(w·c) for the neighbour, log σ(-w·n) for each negative.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "the negatives are subtracted",
+        _losing(negative=lambda far: -F.logsigmoid(-far)),
+        "The negatives' terms are subtracted; both terms have the same sign.",
+        "-[a + b] is -a - b.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "the negatives have a minus before the logarithm",
+        _losing(negative=lambda far: -F.logsigmoid(far)),
+        "The minus of the negatives stands before the logarithm; it belongs inside σ.",
+        "log σ(-x) is not -log σ(x).",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "the mean over the negatives",
+        _losing(over_negatives=lambda losses: losses.mean(-1)),
+        "The negatives of a pair are averaged; they should be added up.",
+        "The formula has a sum over k.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "the sum over the pairs",
+        _losing(over_pairs=lambda losses: losses.sum()),
+        "The pairs are added up; the mean is asked for.",
+        "With a sum, twice as many pairs would make steps twice as large.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "not averaged",
+        _losing(over_pairs=lambda losses: losses),
+        "You return one loss for each pair; the mean over the pairs is asked for.",
+        "`.mean()` makes one number of them.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "the mean over all terms",
+        lambda words, contexts, centres, neighbours, negatives: (
+            _losing()(words, contexts, centres, neighbours, negatives) / (1 + negatives.size(1))
+        ),
+        "You average over all terms of a pair; they should be added up.",
+        "F.binary_cross_entropy_with_logits averages over everything. A pair has 1 + K terms.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "one table, the words",
+        _losing(lambda words, contexts, i, j, k: (words[i], words[j], words[k])),
+        *_ONE_TABLE,
+    ),
+    Mistake(
+        "one table, the contexts",
+        _losing(lambda words, contexts, i, j, k: (contexts[i], contexts[j], contexts[k])),
+        *_ONE_TABLE,
+    ),
+    Mistake(
+        "tables exchanged",
+        _losing(lambda words, contexts, i, j, k: (contexts[i], words[j], words[k])),
+        "The tables are exchanged: centres are looked up in words, the others in contexts.",
+        "What is kept after training is the table of the centres.",
+        _ROWS_LINE,
+    ),
+    Mistake(
+        "negatives from the words",
+        _losing(lambda words, contexts, i, j, k: (words[i], contexts[j], words[k])),
+        "The negatives are looked up in words; they belong to contexts, as the neighbours.",
+        "A drawn word stands where a neighbour could have stood.",
+        _ROWS_LINE,
+    ),
+    Mistake(
+        "neighbours from the words",
+        _losing(lambda words, contexts, i, j, k: (words[i], words[j], contexts[k])),
+        "The neighbours are looked up in words; they belong to contexts, as the negatives.",
+        "The second table says what a word is as somebody's neighbour.",
+        _ROWS_LINE,
+    ),
+    Mistake(
+        "centres and neighbours exchanged",
+        _losing(lambda words, contexts, i, j, k: (words[j], contexts[i], contexts[k])),
+        "Centres and neighbours are exchanged.",
+        "Which ids index which table?",
+        _ROWS_LINE,
+    ),
+    Mistake(
+        "the neighbour against the negatives",
+        _neighbour_against_negatives,
+        "The negatives are scored against the neighbour; they belong to the centre.",
+        "Every score compares the centre's row with a row of contexts.",
+        "far = w·n, with w = words[centres]",
+    ),
+    Mistake(
+        "a softmax over the drawn words",
+        _softmax_loss,
+        "This is a softmax over the neighbour and its negatives; here each is judged alone.",
+        "A sigmoid answers yes or no for one word, whatever the others score.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "a softmax over the vocabulary",
+        lambda words, contexts, centres, neighbours, negatives: F.cross_entropy(
+            words[centres] @ contexts.T, neighbours
+        ),
+        "This is a softmax over the whole vocabulary; the negatives are not used.",
+        "Negative sampling avoids just this: it looks at 1 + K words in place of V.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "no logarithm",
+        _losing(positive=torch.sigmoid, negative=lambda far: torch.sigmoid(-far)),
+        "The logarithm is missing: you add up probabilities.",
+        "Log probabilities are what adds up.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "no sigmoid",
+        _losing(positive=lambda near: near, negative=lambda far: -far),
+        "The sigmoid and its logarithm are missing: you add up scores.",
+        "Without them the loss has no lower end, and the rows grow without limit.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "log of sigmoid",
+        _losing(positive=lambda x: x.sigmoid().log(), negative=lambda x: (-x).sigmoid().log()),
+        *_UNSAFE,
+    ),
+    Mistake(
+        "log of one minus sigmoid",
+        _losing(positive=lambda x: x.sigmoid().log(), negative=lambda x: (1 - x.sigmoid()).log()),
+        *_UNSAFE,
+    ),
+    Mistake(
+        "log of one minus sigmoid, for the negatives",
+        _losing(negative=lambda x: (1 - x.sigmoid()).log()),
+        *_UNSAFE,
+    ),
+    Mistake("log of sigmoid, for the neighbour", _losing(positive=lambda x: x.sigmoid().log()), *_UNSAFE),
+    Mistake(
+        "a small number is added",
+        _losing(
+            positive=lambda x: (x.sigmoid() + 1e-9).log(), negative=lambda x: ((-x).sigmoid() + 1e-9).log()
+        ),
+        "A small number keeps the logarithm finite, but large scores get a wrong loss.",
+        "A score of -1000 should cost 1000. F.logsigmoid needs no small number.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "scores are cut off",
+        _losing(
+            positive=lambda x: F.logsigmoid(x.clamp(-10, 10)),
+            negative=lambda x: F.logsigmoid(-x.clamp(-10, 10)),
+        ),
+        "Large scores are cut off, so that they get a wrong loss, and no gradient.",
+        "A score of -1000 should cost 1000. F.logsigmoid needs no limit.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "only the neighbour",
+        _losing(over_negatives=lambda losses: 0.0 * losses.sum(-1)),
+        "The negatives are not in your loss.",
+        "Without them, equal rows for all words would be best.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "only the negatives",
+        _losing(positive=lambda near: 0.0 * near),
+        "The neighbour is not in your loss.",
+        "Without it, nothing says which words belong together.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "only the first negative",
+        _losing(over_negatives=lambda losses: losses[:, 0]),
+        "Only the first negative of each pair is in your loss.",
+        "Is there a `return` in a loop, or an index 0?",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "the negatives' rows are added up first",
+        lambda words, contexts, centres, neighbours, negatives: (
+            -(
+                F.logsigmoid((words[centres] * contexts[neighbours]).sum(-1))
+                + F.logsigmoid(-(words[centres] * contexts[negatives].sum(1)).sum(-1))
+            ).mean()
+        ),
+        "The negatives are added up before σ; each has its own log σ.",
+        "The sum over k stands outside: Σ log σ(-w·n_k).",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "the negatives' rows are averaged first",
+        lambda words, contexts, centres, neighbours, negatives: (
+            -(
+                F.logsigmoid((words[centres] * contexts[neighbours]).sum(-1))
+                + F.logsigmoid(-(words[centres] * contexts[negatives].mean(1)).sum(-1))
+            ).mean()
+        ),
+        "The negatives are averaged before σ; each has its own log σ.",
+        "The sum over k stands outside: Σ log σ(-w·n_k).",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "all centres against all neighbours",
+        _all_against_all,
+        "Every centre is scored against every neighbour; each has only its own.",
+        "w @ c.T is (N, N). Which numbers of it belong to a pair?",
+        "near = (w * c).sum(-1)",
+    ),
+    Mistake(
+        "everybody's negatives",
+        _everybodys_negatives,
+        "Every centre is scored against the negatives of all pairs; each has its own K.",
+        "w @ n.T pairs everything with everything. (N, 1, D) times (N, K, D) keeps the pairs apart.",
+        "far = (w.unsqueeze(1) * n).sum(-1)",
+    ),
+    Mistake(
+        "number by number",
+        _number_by_number,
+        "σ is applied to each product of numbers; the dot product comes first.",
+        "w * c is not yet w·c: the D products must be added up before σ.",
+        "near = (w * c).sum(-1)",
+    ),
+    Mistake(
+        "cosines",
+        _losing(score=lambda one, other: F.cosine_similarity(one, other, dim=-1)),
+        "Your scores are cosines; plain dot products are asked for.",
+        "Lengths are divided out when neighbours are looked up, after training.",
+        "near = (w * c).sum(-1)",
+    ),
+    Mistake(
+        "scaled scores",
+        _losing(score=lambda one, other: (one * other).sum(-1) / math.sqrt(one.size(-1))),
+        "Your scores are divided by √D; plain dot products are asked for.",
+        "The scaling belongs to attention.",
+        "near = (w * c).sum(-1)",
+    ),
+    Mistake(
+        "the mean in place of the dot product",
+        _losing(score=lambda one, other: (one * other).mean(-1)),
+        "Your scores are means of products; a dot product is their sum.",
+        "`.sum(-1)`, not `.mean(-1)`.",
+        "near = (w * c).sum(-1)",
+    ),
+    Mistake(
+        "logarithm to base 2",
+        _losing(over_pairs=lambda losses: losses.mean() / math.log(2)),
+        "Your logarithm has base 2; the natural one is asked for.",
+        "torch.log and F.logsigmoid are natural logarithms, log2 counts bits.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "no gradient to the contexts",
+        _losing(lambda words, contexts, i, j, k: (words[i], contexts.detach()[j], contexts.detach()[k])),
+        "The loss is right, but no gradient flows back to contexts.",
+        "`.detach()`, `.data` and torch.tensor(…) cut the gradient; both tables learn.",
+        _ROWS_LINE,
+    ),
+    Mistake(
+        "no gradient to the words",
+        _losing(lambda words, contexts, i, j, k: (words.detach()[i], contexts[j], contexts[k])),
+        "The loss is right, but no gradient flows back to words.",
+        "`.detach()`, `.data` and torch.tensor(…) cut the gradient; both tables learn.",
+        _ROWS_LINE,
+    ),
+    Mistake(
+        "no gradient through the negatives",
+        _losing(lambda words, contexts, i, j, k: (words[i], contexts[j], contexts.detach()[k])),
+        "The loss is right, but the negatives' rows of contexts get no gradient.",
+        "They learn too: that pushes drawn words away.",
+        _ROWS_LINE,
+    ),
+    Mistake(
+        "no gradient at all",
+        lambda *case: _losing()(*(thing.detach() for thing in case)),
+        "The loss is right, but no gradient flows back to the tables.",
+        "`.item()`, `.detach()`, `.data` and torch.tensor(…) cut the gradient: nothing could be learned.",
+        _ROWS_LINE,
+    ),
+)
+
+
+def _at(seen: dict[str, Seen], name: str) -> float:
+    return seen["loss by the scores"][f"loss with {name}"].item()
+
+
+_LOSS_PROPERTIES = (
+    left_to_chance("loss of three pairs"),
+    changes_its_input("loss of three pairs"),
+    not_finite(lambda seen: seen["loss of three pairs"]["loss"], "losses"),
+    Property(
+        "a negative loss",
+        lambda seen: seen["loss of three pairs"]["loss"].item() > 0,
+        "Your loss is negative; -log σ is always positive.",
+        "σ is below 1, so its logarithm is negative. Is a minus missing?",
+    ),
+    Property(
+        "the neighbour does not count",
+        lambda seen: abs(_at(seen, "neighbours at 2") - _at(seen, "neighbours at -2")) > 1e-4,
+        "The neighbours' scores have no influence on your loss.",
+        "Is log σ(w·c) in the sum?",
+    ),
+    Property(
+        "the negatives do not count",
+        lambda seen: abs(_at(seen, "negatives at 2") - _at(seen, "negatives at -2")) > 1e-4,
+        "The negatives' scores have no influence on your loss.",
+        "Is Σ log σ(-w·n_k) in the sum?",
+    ),
+    Property(
+        "the neighbour counts the wrong way",
+        lambda seen: _at(seen, "neighbours at 2") < _at(seen, "neighbours at -2"),
+        "Your loss rises when the neighbours' scores rise; it should fall.",
+        "The model should say yes to a neighbour: -log σ(w·c).",
+    ),
+    Property(
+        "the negatives count the wrong way",
+        lambda seen: _at(seen, "negatives at 2") > _at(seen, "negatives at -2"),
+        "Your loss falls when the negatives' scores rise; it should rise.",
+        "The model should say no to a drawn word: -log σ(-w·n).",
+    ),
+    Property(
+        "another function of the scores",
+        lambda seen: agrees(seen, _loss_by_the_scores, NEGATIVE_SAMPLING.reference),
+        "Your loss is another function of the scores than the formula's.",
+        "With all scores 0 each pair costs (1 + K) · ln 2. What does yours cost, and by which factor is it off?",
+    ),
+    Property(
+        "other scores",
+        lambda seen: agrees(seen, _loss_of_three_pairs, NEGATIVE_SAMPLING.reference),
+        "Your loss is the right function, but of other scores.",
+        "Which row of which table meets which? w = words[centres]; neighbours and negatives are rows of contexts.",
+    ),
+    Property(
+        "no number for large scores",
+        lambda seen: all(loss.isfinite().all() for loss in seen["loss with large scores"].values()),
+        *_UNSAFE[:2],
+    ),
+    Property(
+        "wrong for large scores",
+        lambda seen: agrees(seen, _loss_with_large_scores, NEGATIVE_SAMPLING.reference),
+        "Right for ordinary scores, wrong for very large or very low ones.",
+        "A neighbour with the score -1000 should cost 1000. Is there a limit, or a small number added?",
+    ),
+    no_gradient("loss gradients", "one of the tables"),
+)
+
+
+NEGATIVE_SAMPLING: Exercise = Exercise(
+    id="02.negative_sampling_loss",
+    title="The loss of word2vec",
+    stub=LOSS_STUB,
+    reference=_losing(),
+    experiments=(
+        _loss_of_three_pairs,
+        _loss_of_one_pair,
+        _loss_of_several_pairs,
+        _loss_of_tables_of_zeros,
+        _loss_by_the_scores,
+        _loss_with_large_scores,
+        _loss_gradients,
+    ),
+    mistakes=_LOSS_MISTAKES,
+    properties=_LOSS_PROPERTIES,
+    difficulty=3,
+    importance=4,
+    minutes=20,
+)

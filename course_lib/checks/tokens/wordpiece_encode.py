@@ -1,0 +1,566 @@
+"""Exercise 02.wordpiece_encode: a word into pieces, as BERT does it: the longest piece first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from course_lib.checks.engine import Exercise, Mistake, Property, Seen
+from course_lib.checks.explain import Text
+from course_lib.checks.probe import a_function, yes
+from course_lib.checks.probe_text import some_words
+from course_lib.checks.tokens.shared import changes
+
+STUB = '''
+def wordpiece_encode(word, vocab):
+    """Split a word into pieces as BERT does: from the left, each time the longest piece there is.
+
+    Args:
+        word: a string without spaces; it may be empty.
+        vocab: a set of strings. "un" is a piece that begins a word, "##un" the piece that goes on
+            with the same letters; either may be there without the other. "[UNK]" is there too.
+
+    Returns:
+        The pieces as they stand in the vocabulary, such as ["un", "##want", "##ed"]: a list of
+        strings. If no piece fits at some place, the whole word becomes ["[UNK]"]: shorter pieces
+        are not tried for what came before. An empty word has no pieces. Upper and lower case are
+        different letters.
+
+    The vocabulary stays as it was.
+    """
+'''
+
+_ASKED = "a list of strings, the pieces in the order of the word"
+_UNKNOWN = "[UNK]"
+
+
+def _pieces(candidate: Any, vocab: set[str], *words: str) -> Seen:
+    seen: Seen = {}
+    changed = False
+    for word in words:
+        given = vocab | {_UNKNOWN}
+        pieces = some_words(a_function(candidate)(word, given), asked=_ASKED)
+        changed = changed or given != vocab | {_UNKNOWN}
+        call = f"wordpiece_encode({word!r}, {{{', '.join(map(repr, sorted(vocab | {_UNKNOWN})))}}})"
+        seen[f"pieces of {word!r}"] = Text(call, pieces, (word, vocab))
+    return seen | {"input changed": yes(changed)}
+
+
+def _wordpiece_an_unwanted_word(candidate: Any) -> Seen:
+    return _pieces(candidate, {"un", "##want", "want", "##ed", "ed", "wanted"}, "unwanted")
+
+
+def _wordpiece_the_longest_piece(candidate: Any) -> Seen:
+    vocab = {"a", "ab", "abc", "##a", "##b", "##c", "##d", "##bc", "##cd", "##bcd", "##de", "##e"}
+    return _pieces(candidate, vocab, "abcd", "aabcd", "ade", "abcde", "acd")
+
+
+def _wordpiece_a_word_that_is_a_piece(candidate: Any) -> Seen:
+    return _pieces(candidate, {"want", "w", "##ant", "a", "##b"}, "want", "a", "ab")
+
+
+def _wordpiece_an_unknown_end(candidate: Any) -> Seen:
+    vocab = {"un", "##want", "##ed", "##e", "##d"}
+    return _pieces(candidate, vocab, "unwantedX", "unXwanted", "Xun", "XY", "unX", "X")
+
+
+def _wordpiece_a_way_that_ends(candidate: Any) -> Seen:
+    """The longest first piece leads nowhere; a shorter one would."""
+    seen = _pieces(candidate, {"ab", "a", "##bc", "##b", "##cd"}, "abc", "abcd", "abb", "abbc")
+    return seen | _pieces(
+        candidate,
+        {"abc", "a", "##b", "##de", "##d", "##e", "##cde", "##bcd"},
+        "abcde",
+        "aded",
+        "abcd",
+        "aab",
+    )
+
+
+def _wordpiece_the_other_kind_of_piece(candidate: Any) -> Seen:
+    """The letters are there, but as the beginning of a word, or as its continuation, and not as what is needed."""
+    return _pieces(candidate, {"un", "do", "##ne", "##t"}, "undo", "neun", "done", "net", "unt")
+
+
+def _wordpiece_the_same_letter_again_and_again(candidate: Any) -> Seen:
+    return _pieces(
+        candidate, {"a", "##a", "##aa", "b", "##b"}, "aa", "aaa", "aaaa", "aaaaa", "aaaaaaaa", "abab"
+    )
+
+
+def _wordpiece_upper_case(candidate: Any) -> Seen:
+    return _pieces(candidate, {"un", "##do", "Un", "##Do"}, "Undo", "unDo", "UNdo")
+
+
+def _wordpiece_an_empty_word(candidate: Any) -> Seen:
+    return _pieces(candidate, {"un", "##do"}, "")
+
+
+_EXPERIMENTS = (
+    _wordpiece_an_unwanted_word,
+    _wordpiece_the_longest_piece,
+    _wordpiece_a_word_that_is_a_piece,
+    _wordpiece_an_unknown_end,
+    _wordpiece_a_way_that_ends,
+    _wordpiece_the_other_kind_of_piece,
+    _wordpiece_the_same_letter_again_and_again,
+    _wordpiece_upper_case,
+    _wordpiece_an_empty_word,
+)
+
+Ends = Callable[[str, int], range]
+
+
+def _longest_first(word: str, start: int) -> range:
+    return range(len(word), start, -1)
+
+
+def _is_unknown(word: str, pieces: list[str], start: int) -> tuple[list[str], int | None]:
+    return [_UNKNOWN], None
+
+
+def _piecing(
+    ends: Ends = _longest_first,
+    *,
+    looked_up: Callable[[str, int], list[str]] = lambda part, start: [part if start == 0 else f"##{part}"],
+    written: Callable[[str, str, int], str] = lambda piece, part, start: piece,
+    unknown: Callable[[str, list[str], int], tuple[list[str], int | None]] = _is_unknown,
+) -> Any:
+    """WordPiece with one part exchanged.
+
+    `ends(word, start)` are the ends that are tried, in order; `looked_up(part, start)` the strings of which one
+    must be in the vocabulary; `written(piece, part, start)` goes into the answer; where nothing fits,
+    `unknown(word, pieces, start)` gives the pieces and the next start (None to stop).
+    """
+
+    def wordpiece_encode(word: str, vocab: set[str]) -> list[str]:
+        pieces: list[str] = []
+        start: int | None = 0
+        while start is not None and start < len(word):
+            for end in ends(word, start):
+                part = word[start:end]
+                found = next((piece for piece in looked_up(part, start) if piece in vocab), None)
+                if found is not None:
+                    pieces.append(written(found, part, start))
+                    start = end
+                    break
+            else:
+                pieces, start = unknown(word, pieces, start)
+        return pieces
+
+    return wordpiece_encode
+
+
+def _from_the_right(word: str, vocab: set[str]) -> list[str]:
+    pieces: list[str] = []
+    end = len(word)
+    while end > 0:
+        for start in range(end):
+            piece = word[:end] if start == 0 else f"##{word[start:end]}"
+            if piece in vocab:
+                pieces.insert(0, piece)
+                end = start
+                break
+        else:
+            return [_UNKNOWN]
+    return pieces
+
+
+def _trying_all(word: str, vocab: set[str]) -> list[str]:
+    def rest(start: int) -> list[str] | None:
+        if start == len(word):
+            return []
+        for end in range(len(word), start, -1):
+            piece = word[start:end] if start == 0 else f"##{word[start:end]}"
+            if piece in vocab and (after := rest(end)) is not None:
+                return [piece, *after]
+        return None
+
+    found = rest(0)
+    return [_UNKNOWN] if found is None else found
+
+
+def _fewest(word: str, vocab: set[str]) -> list[str]:
+    """The split with the fewest pieces, whatever the greedy way would do."""
+    best: dict[int, list[str]] = {0: []}
+    for end in range(1, len(word) + 1):
+        for start in range(end):
+            piece = word[start:end] if start == 0 else f"##{word[start:end]}"
+            if piece in vocab and start in best:
+                found = [*best[start], piece]
+                if end not in best or len(found) < len(best[end]):
+                    best[end] = found
+    return best.get(len(word), [_UNKNOWN])
+
+
+def _two_pieces(word: str, vocab: set[str]) -> list[str]:
+    for end in range(len(word), 0, -1):
+        if word[:end] in vocab:
+            rest = word[end:]
+            return (
+                [word[:end]]
+                if not rest
+                else [word[:end], f"##{rest}"]
+                if f"##{rest}" in vocab
+                else [_UNKNOWN]
+            )
+    return [_UNKNOWN] if word else []
+
+
+def _emptying(word: str, vocab: set[str]) -> list[str]:
+    pieces = _piecing()(word, vocab)
+    vocab.discard(_UNKNOWN)
+    return pieces
+
+
+_LONGEST_LINE = "for end in range(len(word), start, -1): …"
+_UNKNOWN_LINE = 'if no piece fits: return ["[UNK]"]'
+_MARK_LINE = 'piece = word[start:end] if start == 0 else "##" + word[start:end]'
+_PARTS_KEPT = (
+    "You keep the pieces found before the unknown place; the whole word is unknown.",
+    "BERT makes one [UNK] of the whole word, even if its beginning had fitted.",
+    _UNKNOWN_LINE,
+)
+_SHORTEST = (
+    "You take the shortest piece that fits; the longest is asked for.",
+    "With which end does your loop begin: the end of the word, or one letter after the start?",
+    _LONGEST_LINE,
+)
+_NO_WAY_BACK = (
+    "You try shorter pieces where the longest leads nowhere; here there is no way back.",
+    "The greedy way is quick because it never goes back. If it cannot go on, the word is [UNK].",
+    _UNKNOWN_LINE,
+)
+_BARE = (
+    "You look up the pieces without ##: they begin a word, they do not continue one.",
+    "Inside a word “want” is looked up as “##want”.",
+    _MARK_LINE,
+)
+
+_MISTAKES = (
+    Mistake(
+        "the pieces so far, then unknown",
+        _piecing(unknown=lambda word, pieces, start: ([*pieces, _UNKNOWN], None)),
+        *_PARTS_KEPT,
+    ),
+    Mistake(
+        "the pieces so far",
+        _piecing(unknown=lambda word, pieces, start: (pieces, None)),
+        "You return the pieces so far and drop the rest; the whole word is unknown.",
+        "A rest that has no piece must not vanish: BERT makes one [UNK] of the whole word.",
+        _UNKNOWN_LINE,
+    ),
+    Mistake(
+        "unknown letter by letter",
+        _piecing(unknown=lambda word, pieces, start: ([*pieces, _UNKNOWN], start + 1)),
+        "You write [UNK] for the letter that does not fit; the whole word is unknown.",
+        "BERT makes one [UNK] of the whole word, even if its other parts fit.",
+        _UNKNOWN_LINE,
+    ),
+    Mistake(
+        "unknown letters are passed over",
+        _piecing(unknown=lambda word, pieces, start: (pieces, start + 1)),
+        "Letters that do not fit are passed over; the whole word is unknown.",
+        "The reader could not tell “unXed” from “uned”. BERT makes one [UNK] of the whole word.",
+        _UNKNOWN_LINE,
+    ),
+    Mistake(
+        "unknown letters stay",
+        _piecing(
+            unknown=lambda word, pieces, start: (
+                [*pieces, word[start] if start == 0 else f"##{word[start]}"],
+                start + 1,
+            )
+        ),
+        "Letters that no piece has become pieces of their own; the whole word is unknown.",
+        "Every piece must be in the vocabulary: only then does it have an id.",
+        _UNKNOWN_LINE,
+    ),
+    Mistake(
+        "the rest stays",
+        _piecing(unknown=lambda word, pieces, start: ([*pieces, word[start:]], None)),
+        "The rest that does not fit becomes a piece of its own; the whole word is unknown.",
+        "Every piece must be in the vocabulary: only then does it have an id.",
+        _UNKNOWN_LINE,
+    ),
+    Mistake(
+        "an unknown word stays",
+        _piecing(unknown=lambda word, pieces, start: ([word], None)),
+        "You return an unknown word itself; it has no id.",
+        "[UNK] is the piece for all words that cannot be split.",
+        _UNKNOWN_LINE,
+    ),
+    Mistake(
+        "nothing for an unknown word",
+        _piecing(unknown=lambda word, pieces, start: ([], None)),
+        "For an unknown word you return no pieces; [UNK] is asked for.",
+        "A word that vanishes changes the sentence; [UNK] keeps its place.",
+        _UNKNOWN_LINE,
+    ),
+    Mistake(
+        "letters of an unknown word",
+        _piecing(
+            unknown=lambda word, pieces, start: (
+                [word[0], *(f"##{letter}" for letter in word[1:])],
+                None,
+            )
+        ),
+        "You split an unknown word into its letters; it should become one [UNK].",
+        "Every piece must be in the vocabulary: only then does it have an id.",
+        _UNKNOWN_LINE,
+    ),
+    Mistake(
+        "an unknown piece inside",
+        _piecing(unknown=lambda word, pieces, start: ([*pieces, f"##{_UNKNOWN}"], None)),
+        "You write ##[UNK] after the pieces so far; the whole word is one [UNK].",
+        "BERT makes one [UNK] of the whole word, even if its beginning had fitted.",
+        _UNKNOWN_LINE,
+    ),
+    Mistake(
+        "one unknown for every letter",
+        _piecing(unknown=lambda word, pieces, start: ([_UNKNOWN] * len(word), None)),
+        "An unknown word becomes several [UNK]; one is asked for.",
+        "[UNK] stands for the whole word.",
+        _UNKNOWN_LINE,
+    ),
+    Mistake("the shortest piece", _piecing(lambda word, start: range(start + 1, len(word) + 1)), *_SHORTEST),
+    Mistake(
+        "a way back",
+        _trying_all,
+        *_NO_WAY_BACK,
+    ),
+    Mistake(
+        "the fewest pieces",
+        _fewest,
+        "You look for the best split of the whole word; here the longest piece comes first.",
+        "From the left, each time the longest piece that fits: no looking ahead, no going back.",
+        _LONGEST_LINE,
+    ),
+    Mistake(
+        "from the right",
+        _from_the_right,
+        "You take the longest piece from the right end; begin at the left.",
+        "The first piece is the longest with which the word begins.",
+        _LONGEST_LINE,
+    ),
+    Mistake(
+        "the rest in one piece is not tried",
+        _piecing(lambda word, start: range(len(word) - 1, start, -1)),
+        "You never try the whole rest of the word: your loop begins one letter too early.",
+        "In Python word[start:end] does not hold word[end]. Which end takes everything?",
+        _LONGEST_LINE,
+    ),
+    Mistake(
+        "single letters are not tried",
+        _piecing(lambda word, start: range(len(word), start + 1, -1)),
+        "You never try a piece of one letter: your loop stops too early.",
+        "The shortest piece is word[start:start + 1].",
+        _LONGEST_LINE,
+    ),
+    Mistake(
+        "at most four letters",
+        _piecing(lambda word, start: range(min(len(word), start + 3), start, -1)),
+        "You try pieces of three letters at most; the vocabulary has longer ones.",
+        "The longest piece that is possible is the whole rest.",
+        _LONGEST_LINE,
+    ),
+    Mistake(
+        "looked up without the sign, written with it",
+        _piecing(
+            looked_up=lambda part, start: [part],
+            written=lambda piece, part, start: part if start == 0 else f"##{part}",
+        ),
+        *_BARE,
+    ),
+    Mistake("without the sign", _piecing(looked_up=lambda part, start: [part]), *_BARE),
+    Mistake(
+        "the sign is not written",
+        _piecing(written=lambda piece, part, start: part),
+        "Your pieces are found rightly, but you write them without ##.",
+        "The piece “##want” has its own id; “want” is another piece.",
+        "pieces.append(piece), with the ## that was looked up",
+    ),
+    Mistake(
+        "the sign on every piece",
+        _piecing(looked_up=lambda part, start: [f"##{part}"]),
+        "You look up the first piece with ## too; only the following pieces have it.",
+        "“un” begins a word, “##un” goes on with one.",
+        _MARK_LINE,
+    ),
+    Mistake(
+        "the sign is written on every piece",
+        _piecing(written=lambda piece, part, start: f"##{part}"),
+        "You write ## before the first piece too; only the following pieces have it.",
+        "“un” begins a word, “##un” goes on with one.",
+        _MARK_LINE,
+    ),
+    Mistake(
+        "the sign is written twice",
+        _piecing(written=lambda piece, part, start: piece if start == 0 else f"##{piece}"),
+        "You put ## before pieces that have it already.",
+        "The piece that was looked up carries its ##.",
+        "pieces.append(piece)",
+    ),
+    Mistake(
+        "with or without the sign",
+        _piecing(looked_up=lambda part, start: [part] if start == 0 else [f"##{part}", part]),
+        "Inside a word you also take pieces without ##; these begin words.",
+        "If “do” is there and “##do” is not, “undo” cannot be split.",
+        _MARK_LINE,
+    ),
+    Mistake(
+        "either kind at the beginning",
+        _piecing(looked_up=lambda part, start: [part, f"##{part}"] if start == 0 else [f"##{part}"]),
+        "At the beginning of a word you also take pieces with ##; these continue words.",
+        "If “##ne” is there and “ne” is not, “net” cannot be split.",
+        _MARK_LINE,
+    ),
+    Mistake(
+        "either kind everywhere",
+        _piecing(looked_up=lambda part, start: [part, f"##{part}"]),
+        "You take pieces with and without ## at any place.",
+        "“un” begins a word, “##un” goes on with one: which of them may stand here?",
+        _MARK_LINE,
+    ),
+    Mistake(
+        "only whole words",
+        lambda word, vocab: [word] if word in vocab else [_UNKNOWN] if word else [],
+        "You look up whole words only: nothing is split.",
+        "If the whole word is not there, what of its beginning?",
+        _LONGEST_LINE,
+    ),
+    Mistake(
+        "at most two pieces",
+        _two_pieces,
+        "You split into a beginning and a rest; the rest may need splitting too.",
+        "Begin again with what is left, until nothing is left.",
+        "while start < len(word): …",
+    ),
+    Mistake(
+        "the first piece alone",
+        lambda word, vocab: _piecing()(word, vocab)[:1],
+        "You return the first piece alone.",
+        "Is there a `return` inside the loop?",
+        "while start < len(word): …",
+    ),
+    Mistake(
+        "letters",
+        _piecing(lambda word, start: range(start + 1, start + 2)),
+        "You look at one letter at a time.",
+        "A piece may be longer. Begin with the longest that is possible: the whole rest.",
+        _LONGEST_LINE,
+    ),
+    Mistake(
+        "lower case",
+        lambda word, vocab: _piecing()(word.lower(), vocab),
+        "You make the word lower case; here U and u are different letters.",
+        "Some BERT models do this before they split. It is not asked for here.",
+        "leave the word as it is",
+    ),
+    Mistake(
+        "an empty word is unknown",
+        lambda word, vocab: _piecing()(word, vocab) or [_UNKNOWN],
+        "An empty word is no unknown word: it has no pieces.",
+        "With nothing to split, the list stays empty.",
+        "if not word: return []",
+    ),
+    Mistake(
+        "an empty piece",
+        lambda word, vocab: _piecing()(word, vocab) or [""],
+        "An empty word has no pieces; you return one empty piece.",
+        "With nothing to split, the list stays empty.",
+        "if not word: return []",
+    ),
+    Mistake(
+        "changes the vocabulary",
+        _emptying,
+        "The pieces are right, but your function changes the vocabulary it was given.",
+        "`remove`, `discard`, `add` and `pop` work on the caller's set.",
+        "look up with `in` only",
+    ),
+)
+
+
+def _all(seen: dict[str, Seen], holds: Callable[[list[str], str, set[str]], bool]) -> bool:
+    """Say whether `holds(pieces, word, vocab)` is true of every answer that was seen."""
+    texts = [thing for saw in seen.values() for thing in saw.values() if isinstance(thing, Text)]
+    return all(holds(text.gave, *text.given) for text in texts)
+
+
+def _letters(pieces: list[str]) -> str:
+    return "".join(piece.removeprefix("##") for piece in pieces)
+
+
+_PROPERTIES = (
+    changes("vocabulary", "wordpiece an unwanted word"),
+    Property(
+        "pieces of no vocabulary",
+        lambda seen: _all(seen, lambda pieces, word, vocab: set(pieces) <= vocab | {_UNKNOWN}),
+        "One of your pieces is not in the vocabulary.",
+        "Only what is in the vocabulary has an id. What do you look up, and what do you write down?",
+    ),
+    Property(
+        "unknown beside other pieces",
+        lambda seen: _all(seen, lambda pieces, word, vocab: _UNKNOWN not in pieces or len(pieces) == 1),
+        "Your answer holds [UNK] beside other pieces; it stands for the whole word.",
+        'If one place does not fit, everything found before is given up: return ["[UNK]"].',
+    ),
+    Property(
+        "a beginning without a beginning",
+        lambda seen: _all(seen, lambda pieces, word, vocab: not pieces or not pieces[0].startswith("##")),
+        "Your first piece begins with ##; such pieces continue a word.",
+        "Only where start is 0 is the piece looked up without ##.",
+    ),
+    Property(
+        "a beginning inside a word",
+        lambda seen: _all(
+            seen, lambda pieces, word, vocab: all(piece.startswith("##") for piece in pieces[1:])
+        ),
+        "A piece after the first has no ##; such pieces begin a word.",
+        "Inside a word the piece is looked up, and written, with ## in front.",
+    ),
+    Property(
+        "letters lost or added",
+        lambda seen: _all(seen, lambda pieces, word, vocab: pieces == [_UNKNOWN] or _letters(pieces) == word),
+        "Your pieces, joined without ##, are not the word any more.",
+        "After a piece of n letters go on n letters further: the two signs ## are no letters of the word.",
+    ),
+    Property(
+        "unknown too often",
+        lambda seen: _all(
+            seen,
+            lambda pieces, word, vocab: pieces != [_UNKNOWN] or _piecing()(word, vocab) == [_UNKNOWN],
+        ),
+        "You return [UNK] for a word that can be split.",
+        "Which pieces does your loop never try: the whole rest, a single letter, the last piece?",
+    ),
+    Property(
+        "unknown too seldom",
+        lambda seen: _all(
+            seen,
+            lambda pieces, word, vocab: pieces == [_UNKNOWN] or _piecing()(word, vocab) != [_UNKNOWN],
+        ),
+        "You split a word that the greedy way cannot split.",
+        "The longest piece is taken, and there is no way back: if nothing fits after it, the word is [UNK].",
+    ),
+    Property(
+        "not the longest",
+        lambda seen: _all(seen, lambda pieces, word, vocab: pieces == _piecing()(word, vocab)),
+        "Your pieces fit, but from the left a longer one would have fitted.",
+        "Try the whole rest first, then one letter less, and so on.",
+    ),
+)
+
+
+WORDPIECE_ENCODE: Exercise = Exercise(
+    id="02.wordpiece_encode",
+    title="WordPiece: the longest piece first",
+    stub=STUB,
+    reference=_piecing(),
+    experiments=_EXPERIMENTS,
+    mistakes=_MISTAKES,
+    properties=_PROPERTIES,
+    difficulty=2,
+    importance=4,
+    minutes=15,
+)
