@@ -14,6 +14,8 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 from torch import Tensor
 
@@ -175,6 +177,54 @@ def test_a_picture_is_a_png_no_wider_than_a_notebook_with_its_description_as_alt
     assert len(png) < 80_000
     assert metadata["alt"] == theme.without_marks(repr(picture))
     assert len(metadata["alt"]) > 20 and "⟦" not in metadata["alt"]
+
+
+def cut_off(figure: Figure) -> list[str]:
+    """The words of a figure that reach over its edge."""
+    viz.to_png(figure)
+    unseen = set()  # ticks that matplotlib keeps beyond the ends of an axis
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        unseen |= {tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high}
+    shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    shown = [text for text in shown if text not in unseen]
+    room = figure.bbox.padded(1.5)
+    within = [room.contains(*corner) for text in shown for corner in text.get_window_extent().corners()]
+    assert shown
+    return [text.get_text() for place, text in enumerate(shown) if not all(within[4 * place : 4 * place + 4])]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_no_words_of_a_picture_are_cut_off(name: str) -> None:
+    assert cut_off(PICTURES[name]().figure) == []
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_no_words_of_an_explorer_are_cut_off(name: str) -> None:
+    explorer = EXPLORERS[name]()
+    for who, control, value in MOVES:
+        if who == name:
+            getattr(explorer, control).value = value
+    assert cut_off(explorer.figure) == []
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: viz.MaskPainter(torch.randn(8, 8), [f"internationally{n}" for n in range(8)]),
+        lambda: viz.MaskPainter(torch.randn(2, 8), ["internationally", "b"], list("abcdefgh")),
+        lambda: viz.MaskPainter(torch.randn(6, 1), list("abcdef"), ["key"]),
+        lambda: viz.PositionScrubber(torch.randn(2, 2)),
+        lambda: viz.PositionScrubber(sinusoids(512, 256)),
+        lambda: viz.EmbeddingNeighbours(["a", "internationally"], torch.randn(2, 2)),
+        lambda: viz.EmbeddingNeighbours([f"word{n}" for n in range(300)], torch.randn(300, 50)),
+        lambda: viz.GradientThroughTime({name: linear_rnn for name in "abcdef"}, lengths=[2, 1000]),
+    ],
+)
+def test_no_words_are_cut_off_at_the_smallest_and_the_largest_sizes(build: Any) -> None:
+    explorer = build()
+    assert cut_off(explorer.figure) == []
+    assert cut_off(explorer.static().figure) == []
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -88,6 +88,18 @@ _KNOWN_ERRORS = (
         "In A @ B the last size of A must be the last but one of B. Print both shapes just before that line.",
     ),
     (
+        "bitwise_xor",
+        "a power with ^",
+        "`^` is no power in Python.",
+        "A power is written `**`: h**2.",
+    ),
+    (
+        "not implemented for",
+        "another kind of number",
+        "An operation does not know this kind of number.",
+        "Whole numbers become floats by `.float()`; counts, ids and one-hot rows are whole numbers.",
+    ),
+    (
         "operand type(s) for ^",
         "a power with ^",
         "`^` is no power in Python.",
@@ -145,6 +157,12 @@ _KNOWN_ERRORS = (
         "cannot assign module before Module.__init__",
         "super().__init__() is missing",
         "A layer is created before `super().__init__()` was called.",
+        "Make `super().__init__()` the first line of your `__init__`.",
+    ),
+    (
+        "cannot assign parameters before Module.__init__",
+        "super().__init__() is missing",
+        "A parameter is created before `super().__init__()` was called.",
         "Make `super().__init__()` the first line of your `__init__`.",
     ),
     (
@@ -241,7 +259,7 @@ _KNOWN_ERRORS = (
         "too many values to unpack",
         "an unpacking that does not fit",
         "Fewer names stand left of the `=` than there are values to the right.",
-        "Print the shape, or what the function returns, just before that line.",
+        "Print the shape, or what the function returns, just before that line. (Of a dict, `.items()` gives pairs.)",
     ),
     (
         "must be tuple of ints",
@@ -356,7 +374,8 @@ def explain_error(error: BaseException, where: str = "") -> Words:
     """Put an exception into words for the learner, with the line of their code that raised it."""
     if isinstance(error, WrongReturn):
         return error.name, error.message, error.hint
-    if isinstance(error, NotImplementedError) and "forward" not in str(error):
+    says_more = any(part in str(error) for part in ("forward", "not implemented for"))  # PyTorch's own
+    if isinstance(error, NotImplementedError) and not says_more:
         return (
             "not written yet",
             "Not written yet: this exercise is waiting for you.",
@@ -465,7 +484,7 @@ def explain_words(got: Text, expected: Text, only_later: bool) -> Words:
     Args:
         only_later: the first experiment was right, so that the answer is right for some inputs.
     """
-    side_by_side = f"{got.call}: {got.beside(expected)}".replace("\n", " · ")
+    side_by_side = f"{got.call}: {got.beside(expected)}".replace("\n", " · ").replace("yours:    ", "yours: ")
     if only_later:
         return (
             "right for some inputs only",

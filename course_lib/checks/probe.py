@@ -108,7 +108,7 @@ def a_module(candidate: Any, layers: Sequence[str], **sizes: int) -> nn.Module:
         raise WrongReturn(
             "an instance in place of the class",
             "You handed in one module; the check wants the class, to build its own.",
-            "Write the class's name without parentheses: check(“…”, MultiHeadAttention).",
+            f"Write the class's name without parentheses: check(“…”, {type(candidate).__name__}).",
         )
     build = a_function(candidate)
     try:  # by position, as the exercise writes it; by name where the answer allows names only

@@ -57,7 +57,7 @@ def some_counts(result: Any, *, asked: str) -> dict[tuple[str, str], float]:
         raise WrongReturn(
             f"{kind_of(result)} in place of a dict",
             f"Where a dict of counts is asked for, you give {kind_of(result)}."[:83],
-            f"The exercise asks for {asked}.",
+            f"The exercise asks for {asked}. dict(…) makes one of a list of (pair, count).",
         )
     counts = {}
     for key, count in result.items():

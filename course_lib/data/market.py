@@ -1,8 +1,8 @@
 """The market: invented sentences about fruit, computers and people, for learning word vectors.
 
 "Apple" is drawn like any fruit in the sentences about fruit and like any computer in those about computers. Men and
-women do the same things in the same numbers, each with their own pronouns; each pair of roles has its own things.
-No sentence says what a word means.
+women do the same things, each with their own pronouns; each pair of roles has its own things. No sentence names two
+fruits or two computers, and none says what a word means.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SLOTS: dict[str, tuple[str, ...]] = {
     "state": ("fast", "slow", "broken", "digital", "wireless", "noisy"),
     "use": ("charged", "unlocked", "updated", "repaired", "installed", "switched"),
     "part": ("battery", "software", "cable", "password", "memory", "button"),
-    "office": ("desk", "office", "network", "internet", "website", "shop"),
+    "office": ("workshop", "office", "network", "internet", "website", "shop"),
     # people
     "feel": ("proud", "tired", "happy", "angry", "kind", "quiet"),
     "do": ("loved", "remembered", "praised", "guarded", "described", "forgot"),
@@ -56,28 +56,28 @@ SLOTS: dict[str, tuple[str, ...]] = {
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "fruit": (
-        "{who} {eat} {article} {taste} {noun} {time}",
-        "{article} {noun} was {taste} and {taste}",
-        "{who} {got} {article} {taste} {noun} from the {garden}",
-        "{taste} {noun} in the {garden} tasted {taste}",
-        "{who} {eat} {article} {noun} and {article} {other}",
-        "{article} {dish} of {noun} and {other} was {taste}",
+        "{who} {eat} {article} {taste} {noun} in the {garden}",
+        "{article} {noun} was {taste} and {taste} {time}",
+        "{who} {eat} {taste} {noun} from the {garden} for {dish}",
+        "the {taste} {noun} in the {garden} tasted {taste}",
+        "{who} {eat} {article} {noun} and made {taste} {dish}",
+        "{article} {dish} of {taste} {noun} tasted {taste}",
         "{time} {who} made {dish} from {article} {taste} {noun}",
-        "the {garden} was full of {taste} {noun} and {other}",
-        "{who} {got} {size} {noun} for {taste} {dish}",
-        "{article} {size} {noun} grew ripe in the {garden} {time}",
+        "the {garden} smelled of {taste} {noun} and {dish}",
+        "{who} {got} {article} {size} {noun} for {taste} {dish}",
+        "{article} {size} {noun} grew {taste} in the {garden}",
     ),
     "computers": (
-        "{who} {use} {article} {state} {noun} {time}",
-        "{article} {noun} was {state} and {state}",
-        "{who} {got} {article} {state} {noun} with {article} {part}",
-        "{state} {noun} in the {office} seemed {state}",
-        "{who} {use} {article} {noun} and {article} {other}",
-        "{article} {part} of {noun} and {other} was {state}",
+        "{who} {use} {article} {state} {noun} at the {office}",
+        "{article} {noun} was {state} and {state} {time}",
+        "{who} {use} {state} {noun} with {part} for the {office}",
+        "the {state} {noun} at the {office} seemed {state}",
+        "{who} {use} {article} {noun} and its {state} {part}",
+        "{article} {part} of {state} {noun} seemed {state}",
         "{time} {who} connected the {office} to {article} {state} {noun}",
-        "the {office} was full of {state} {noun} and {other}",
-        "{who} {got} {size} {noun} for {state} {part}",
-        "{article} {size} {noun} stopped because of its {part} {time}",
+        "the {office} needed {state} {noun} and {part}",
+        "{who} {got} {article} {size} {noun} for {state} {part}",
+        "{article} {size} {noun} stopped because of its {part}",
     ),
     "people": (
         "the {role} said {he} {do} {his} {thing}",
@@ -92,26 +92,26 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "{he} called {self} a {feel} {role}",
     ),
 }
-KINDS = tuple(TEMPLATES)
+KINDS = ("fruit", "computers", "people", "fruit", "computers")  # in turn, so that the shares are exact
 
 
 def sample_sentences(n: int, *, seed: int) -> list[list[str]]:
-    """Draw `n` sentences, a third about each of fruit, computers and people, in random order.
+    """Draw `n` sentences in random order: of five, two are about fruit, two about computers and one about people.
 
     Args:
-        n: a positive multiple of 3.
+        n: a positive multiple of 5.
         seed: the source of all chance.
 
     Returns:
         Sentences as lists of words.
 
     Raises:
-        ValueError: `n` is no positive multiple of 3.
+        ValueError: `n` is no positive multiple of 5.
     """
-    if n < 3 or n % 3:
-        raise ValueError(f"sample_sentences: n must be a positive multiple of 3, got {n}")
+    if n < 5 or n % 5:
+        raise ValueError(f"sample_sentences: n must be a positive multiple of 5, got {n}")
     draw = random.Random(seed)
-    sentences = [_sentence(KINDS[number % 3], draw) for number in range(n)]
+    sentences = [_sentence(KINDS[number % 5], draw) for number in range(n)]
     draw.shuffle(sentences)
     return sentences
 
@@ -180,7 +180,6 @@ def _sentence(kind: str, draw: random.Random, noun: str | None = None) -> list[s
     else:
         nouns = (*(FRUIT if kind == "fruit" else COMPUTERS), AMBIGUOUS)
         named["noun"] = noun or draw.choice(nouns)
-        named["other"] = draw.choice([other for other in nouns if other not in (named["noun"], AMBIGUOUS)])
     for part in draw.choice(TEMPLATES[kind]).split():
         slot = part.strip("{}")
         if part == slot:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import html
 import json
 import re
 import time
@@ -18,6 +20,9 @@ from jupyter_client import BlockingKernelClient
 from PIL import Image
 from playwright.sync_api import ConsoleMessage, Locator, Page, Route, WebSocketRoute
 
+from course_lib.viz.explorers.base import Explorer
+
+SAME, OTHER = 1e-3, 5e-3  # shares of pixels: at most that for the same picture, at least that for another one
 PATIENCE = 120.0  # seconds; a busy CI machine is slow, and nothing that works waits for it
 
 Value = TypeVar("Value")
@@ -126,13 +131,14 @@ class Notebook:
         self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{menu}$")).click()
         self.page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{re.escape(entry)}$")).click()
 
-    def run_all(self) -> None:
-        """Run every cell from the menu and wait for the last one.
-
-        The stored outputs are cleared first, from the menu too: so whatever stands there afterwards is new.
-        """
+    def clear(self) -> None:
+        """Clear the stored outputs from the menu: so whatever stands there afterwards is new."""
         self.choose("Edit", "Clear Outputs of All Cells")
         until("the outputs to go", lambda: self.page.locator(".jp-OutputArea-output").count() == 0)
+
+    def run_all(self) -> None:
+        """Run every cell from the menu and wait for the last one."""
+        self.clear()
         self.choose("Run", "Run All Cells")
         until("every cell to have run", self._all_have_run, 3 * PATIENCE)
 
@@ -178,11 +184,29 @@ class Notebook:
         return self.page.locator(".jp-Notebook .jp-Cell").nth(places[0])
 
     def arguments(self, kind: str) -> str:
-        """Return what stands between the parentheses where the notebook builds an explorer."""
-        (found,) = {
-            found for source in self.sources for found in re.findall(rf"= {kind}\((.*)\)$", source, re.M)
-        }
-        return str(found)
+        """Return what the notebook gives to an explorer without naming it, as it stands in the source."""
+        (source,) = {source for source in self.sources if re.search(rf"^\w+ = {kind}\(", source, re.M)}
+        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+        (call,) = [node for node in calls if isinstance(node.func, ast.Name) and node.func.id == kind]
+        return ", ".join(str(ast.get_source_segment(source, argument)) for argument in call.args)
+
+    def run_for(self, kind: str) -> None:
+        """Run what an explorer stands on and no more: the cells that define what it is made of."""
+        self.clear()
+        sources = self.sources
+        (last,) = [at for at, source in enumerate(sources) if re.search(rf"^\w+ = {kind}\(", source, re.M)]
+        cells = self.page.locator(".jp-Notebook .jp-Cell")
+        is_code = [cells.nth(at).evaluate("it => it.matches('.jp-CodeCell')") for at in range(last)]
+        needed, wanted = [last], names_in(sources[last])[1]
+        for at in reversed(range(last)):
+            if is_code[at]:
+                made, used = names_in(sources[at])
+                if made & wanted:
+                    needed.insert(0, at)
+                    wanted = (wanted - made) | used
+        for at in needed:
+            self.run(cells.nth(at))
+        assert not self.error_texts(), "a cell failed:\n" + "\n".join(self.error_texts())
 
     def explorer(self, kind: str) -> OnPage:
         """Build an explorer afresh and show it: run the cell that makes it and the one that names it."""
@@ -267,7 +291,7 @@ class OnPage:
     def tab_to(self, label: str) -> None:
         """Press Tab until the control with this label, or the button with this text, has the keyboard."""
         passed = []
-        while len(passed) < 40:
+        while len(passed) < 100:
             self.page.keyboard.press("Tab")
             if self.focused == label:
                 return
@@ -295,8 +319,50 @@ class OnPage:
         assert self.focused == focused, f"after {key} the keyboard is no longer at {focused!r}"
         Told.milliseconds.setdefault(self.kind, []).append(self.picture.evaluate("image => image.courseMs"))
 
+    def press_for_words(self, key: str) -> None:
+        """Press a key that changes the sentence and perhaps nothing else."""
+        before = self.words
+        self.page.keyboard.press(key)
+        until("other words", lambda: self.words != before, 20)
+
+    def type(self, text: str) -> None:
+        """Type over what stands in the text field that has the keyboard, without Enter."""
+        assert self.cell.evaluate("() => document.activeElement.matches('input[type=text]')")
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.type(text)
+
     def screenshot(self, name: str) -> None:
         self.notebook.screenshot(name, at=self.cell)
+
+    def assert_shows(self, twin: Explorer) -> None:
+        """The page shows what the same explorer, set here to the same values, shows: words and picture."""
+        said = html.unescape(re.sub(r"<[^>]+>", "", twin.summary.value))
+        assert self.words == said
+        assert far_apart(self.pixels, pixels(bytes(twin.image.value))) < SAME
+
+    def assert_nothing_is_cut_off_or_overlaps(self) -> None:
+        assert self.picture.bounding_box()["width"] == self.pixels.shape[1], "the picture is shrunk"
+        labels = self.cell.locator(".jupyter-widgets label, .jupyter-widgets button, .widget-readout")
+        for label in visible(labels):
+            assert label.evaluate("it => it.scrollWidth <= it.clientWidth + 1"), label.inner_text()
+        within = ":is(.widget-hbox, .widget-vbox, .widget-gridbox)"
+        controls = self.cell.locator(f"{within} > .jupyter-widgets:not(.widget-box, .widget-gridbox)")
+        boxes = [control.bounding_box() for control in visible(controls)]
+        boxes.append(self.picture.bounding_box())
+        assert len(boxes) >= 3
+        page = self.cell.locator(".jp-OutputArea").first.bounding_box()
+        for place, one in enumerate(boxes):
+            assert page["x"] <= one["x"] and one["x"] + one["width"] <= page["x"] + page["width"]
+            for other in boxes[place + 1 :]:
+                beside = (
+                    one["x"] + one["width"] <= other["x"] + 0.5
+                    or other["x"] + other["width"] <= one["x"] + 0.5
+                )
+                below = (
+                    one["y"] + one["height"] <= other["y"] + 0.5
+                    or other["y"] + other["height"] <= one["y"] + 0.5
+                )
+                assert beside or below, f"{one} overlaps {other}"
 
 
 _BYTES_OF_AN_IMAGE = """
@@ -317,9 +383,26 @@ cell => {
   if (!cell.contains(here) || here.matches('.widget-readout')) return '';
   if (here.tagName === 'BUTTON') return here.innerText.trim();
   const around = here.closest('label') ?? here.closest('.jupyter-widgets')?.querySelector('label');
-  return around ? around.innerText.trim() : '';
+  return (around && around.innerText.trim()) || here.title;
 }
 """
+
+
+def visible(found: Locator) -> list[Locator]:
+    return [one for one in found.all() if one.is_visible() and one.inner_text().strip("\u200b ")]
+
+
+def names_in(source: str) -> tuple[set[str], set[str]]:
+    """Return the names that a cell makes, and all the names that stand in it."""
+    made, used = set(), set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name):
+            (made if isinstance(node.ctx, ast.Store) else used).add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            made.add(node.name)
+        elif isinstance(node, ast.alias):
+            made.add((node.asname or node.name).split(".")[0])
+    return made, used
 
 
 def pixels(png: bytes) -> np.ndarray:

@@ -14,13 +14,10 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from playwright.sync_api import Locator
 
 from course_lib.data import apple
 from course_lib.viz import ContextGravity, HeadBrowser, SoftmaxTemperature
-from tests.browser.real_lab import Notebook, OnPage, far_apart, pixels
-
-SAME, OTHER = 1e-3, 5e-3  # shares of pixels: at most that for the same picture, at least that for another one
+from tests.browser.real_lab import OTHER, SAME, Notebook, far_apart
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +39,6 @@ def entropy(weights: Sequence[float]) -> float:
 
 def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
-
-
-def assert_shows(shown: OnPage, twin: ContextGravity | SoftmaxTemperature | HeadBrowser) -> None:
-    """The page shows what the same explorer, set here to the same values, shows: words and picture."""
-    said = re.sub(r"<[^>]+>", "", twin.summary.value).replace("&#x27;", "'")
-    assert shown.words == said
-    assert far_apart(shown.pixels, pixels(bytes(twin.image.value))) < SAME
 
 
 # ---------------------------------------------------------------- the whole lesson
@@ -104,7 +94,7 @@ def test_the_pull_between_two_words_is_not_mutual(lesson: Notebook) -> None:
     assert gives("apple", "orange", IN_FRUIT) in gravity.words
     assert gives("orange", "apple", IN_FRUIT) in gravity.words
     assert f"keeps {percent(pull('apple', 'apple', IN_FRUIT))} for itself" in gravity.words
-    assert_shows(gravity, the_same_gravity())
+    gravity.assert_shows(the_same_gravity())
     gravity.screenshot("context-gravity")
 
 
@@ -115,7 +105,7 @@ def test_another_sentence_pulls_apple_to_another_word(lesson: Notebook) -> None:
     assert gives("apple", "phone", IN_PHONE) in gravity.words
     assert gives("phone", "apple", IN_PHONE) in gravity.words
     twin.sentence.value = "with a phone"
-    assert_shows(gravity, twin)
+    gravity.assert_shows(twin)
     assert far_apart(gravity.pixels, before) > OTHER
 
 
@@ -129,7 +119,7 @@ def test_a_head_that_sees_computers_only_is_hardly_pulled_by_an_orange(lesson: N
     assert orange < pull("apple", "orange", IN_FRUIT) / 2
     assert f"apple gives orange {percent(orange)}" in gravity.words
     twin.head.value = "computer view"
-    assert_shows(gravity, twin)
+    gravity.assert_shows(twin)
     assert far_apart(gravity.pixels, before) > OTHER
 
 
@@ -141,13 +131,13 @@ def test_without_strength_every_word_pulls_alike_and_with_more_the_strongest_win
     assert f"keeps {percent(pull('apple', 'apple', IN_FRUIT, 1.1))} for itself" in gravity.words
     assert gives("apple", "orange", IN_FRUIT, 1.1) in gravity.words
     twin.strength.value = 1.1
-    assert_shows(gravity, twin)
+    gravity.assert_shows(twin)
 
     gravity.press("Home")
     assert f"keeps {percent(1 / 6)} for itself" in gravity.words
     assert re.search(rf"apple gives \w+ {percent(1 / 6)}, \w+ gives apple {percent(1 / 6)}", gravity.words)
     twin.strength.value = 0.0
-    assert_shows(gravity, twin)
+    gravity.assert_shows(twin)
 
     gravity.press("End")
     assert f"keeps {percent(pull('apple', 'apple', IN_FRUIT, 1.5))} for itself" in gravity.words
@@ -164,10 +154,10 @@ def test_a_word_taken_out_of_the_sentence_leaves_its_share_to_the_others(lesson:
     assert kept > pull("apple", "apple", IN_FRUIT) + 0.2
     assert f"keeps {percent(kept)} for itself" in gravity.words and "orange" not in gravity.words
     twin.taking_part[-1].value = False
-    assert_shows(gravity, twin)
+    gravity.assert_shows(twin)
 
     gravity.press("Space")
-    assert_shows(gravity, the_same_gravity())
+    gravity.assert_shows(the_same_gravity())
 
 
 # ---------------------------------------------------------------- SoftmaxTemperature
@@ -204,7 +194,7 @@ def told(weights: Sequence[float]) -> str:
 def test_a_higher_temperature_makes_the_shares_more_equal(lesson: Notebook, drawn: Softmax) -> None:
     explorer, twin = lesson.explorer("SoftmaxTemperature"), drawn.twin()
     assert told(drawn.weights(256, 1.0)) in explorer.words
-    assert_shows(explorer, twin)
+    explorer.assert_shows(twin)
     explorer.screenshot("softmax-temperature")
     before, entropies = explorer.pixels, []
     explorer.focus("temperature")
@@ -215,7 +205,7 @@ def test_a_higher_temperature_makes_the_shares_more_equal(lesson: Notebook, draw
         entropies.append(float(re.findall(r"entropy ([\d.]+)", explorer.words)[0]))
     assert entropies == sorted(entropies) and entropies[-1] > entropies[0] + 0.5
     twin.temperature.value = 8.0
-    assert_shows(explorer, twin)
+    explorer.assert_shows(twin)
     assert far_apart(explorer.pixels, before) > OTHER
 
     explorer.press("End")
@@ -241,7 +231,7 @@ def test_dividing_by_the_root_of_256_is_a_temperature_of_16(lesson: Notebook, dr
     assert far_apart(explorer.pixels, hot_picture) < SAME
     assert told(drawn.weights(256, 16.0)) in explorer.words
     twin.scaled.value = True
-    assert_shows(explorer, twin)
+    explorer.assert_shows(twin)
     explorer.press("Space")
     assert explorer.words == raw
 
@@ -255,10 +245,10 @@ def test_at_a_small_width_the_softmax_is_soft_without_the_division(lesson: Noteb
         explorer.press("Space")
         assert told(drawn.weights(width, 1.0)) in explorer.words
         twin.d.value = width
-        assert_shows(explorer, twin)
+        explorer.assert_shows(twin)
     explorer.tab_to("d = 256")
     explorer.press("Space")
-    assert_shows(explorer, drawn.twin())
+    explorer.assert_shows(drawn.twin())
 
 
 # ---------------------------------------------------------------- HeadBrowser
@@ -298,7 +288,7 @@ def test_the_heads_of_the_trained_model_look_where_their_weights_say(
     explorer, (heads, labels) = lesson.explorer("HeadBrowser"), trained
     twin = HeadBrowser(torch.tensor(heads), labels)
     assert explorer.words == looks(heads, labels, 0, 0)
-    assert_shows(explorer, twin)
+    explorer.assert_shows(twin)
     explorer.screenshot("head-browser")
     first = explorer.pixels
     explorer.focus("head")
@@ -306,7 +296,7 @@ def test_the_heads_of_the_trained_model_look_where_their_weights_say(
     explorer.press("ArrowRight")
     assert explorer.words == looks(heads, labels, 1, 0)
     twin.head.value = 1
-    assert_shows(explorer, twin)
+    explorer.assert_shows(twin)
     assert far_apart(explorer.pixels, first) > OTHER
     # What the lesson says of them: 'ask' finds red with one head and blue with the other.
     found = {looks(heads, labels, head, 0).split("mostly at ")[1].split("'")[1] for head in (0, 1)}
@@ -322,7 +312,7 @@ def test_the_query_is_chosen_by_keyboard(
         explorer.choose(f"{place}: {labels[place]}")
         assert explorer.words == looks(heads, labels, 0, place)
     twin.query.value = 2
-    assert_shows(explorer, twin)
+    explorer.assert_shows(twin)
     last = len(labels) - 1
     explorer.choose(f"{last}: {labels[last]}")
     assert explorer.words == looks(heads, labels, 0, last)
@@ -333,30 +323,7 @@ def test_the_query_is_chosen_by_keyboard(
 
 @pytest.mark.parametrize("kind", ["ContextGravity", "SoftmaxTemperature", "HeadBrowser"])
 def test_nothing_of_an_explorer_is_cut_off_or_overlaps(lesson: Notebook, kind: str) -> None:
-    explorer = lesson.explorer(kind)
-    assert explorer.picture.bounding_box()["width"] == explorer.pixels.shape[1], "the picture is shrunk"
-    labels = explorer.cell.locator(".jupyter-widgets label, .jupyter-widgets button, .widget-readout")
-    for label in visible(labels):
-        assert label.evaluate("it => it.scrollWidth <= it.clientWidth + 1"), label.inner_text()
-    controls = explorer.cell.locator(".widget-hbox > .jupyter-widgets:not(.widget-box)")
-    page_width = explorer.cell.locator(".jp-OutputArea").first.bounding_box()["width"]
-    boxes = [control.bounding_box() for control in visible(controls)] + [explorer.picture.bounding_box()]
-    assert len(boxes) >= 3
-    left = explorer.cell.locator(".jp-OutputArea").first.bounding_box()["x"]
-    for place, one in enumerate(boxes):
-        assert left <= one["x"] and one["x"] + one["width"] <= left + page_width
-        for other in boxes[place + 1 :]:
-            beside = (
-                one["x"] + one["width"] <= other["x"] + 0.5 or other["x"] + other["width"] <= one["x"] + 0.5
-            )
-            below = (
-                one["y"] + one["height"] <= other["y"] + 0.5 or other["y"] + other["height"] <= one["y"] + 0.5
-            )
-            assert beside or below, f"{one} overlaps {other}"
-
-
-def visible(found: Locator) -> list[Locator]:
-    return [one for one in found.all() if one.is_visible() and one.inner_text().strip("\u200b ")]
+    lesson.explorer(kind).assert_nothing_is_cut_off_or_overlaps()
 
 
 def test_the_lesson_asks_nothing_of_the_network(lesson: Notebook) -> None:

@@ -127,7 +127,7 @@ def weights_mistakes(make: Any) -> tuple[Mistake, ...]:
             "no scaling",
             make(scale=lambda q, k, v: 1.0),
             "Your scores are not divided by √Dh.",
-            "Section 4 of the lesson measured what happens to the softmax without it. Which size is Dh?",
+            "Section 5 of the lesson measured what happens to the softmax without it. Which size is Dh?",
             SCALE_LINE,
         ),
         Mistake(

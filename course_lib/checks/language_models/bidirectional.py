@@ -302,35 +302,60 @@ _NOT_BACK = (
     _BACK_LINE,
 )
 
+
+def _whatever_ends(name: str, message: str, hint: str, mend: str, **parts: Any) -> tuple[Mistake, ...]:
+    """One wrong way of reading, with the ends taken at four pairs of places: the reading is the cause."""
+    found = []
+    for forward_at, forward_end in (("", _last_real_place), (", forward end at padding", _last_place)):
+        for backward_at, backward_end in (
+            ("", lambda states, lengths: states[:, 0]),
+            (", backward end at the last word", _last_real_place),
+            (", backward end at padding", _last_place),
+        ):
+            code = _both(forward_end=forward_end, backward_end=backward_end, **parts)
+            found.append(Mistake(name + forward_at + backward_at, code, message, hint, mend))
+    return tuple(found)
+
+
 _BIDIRECTIONAL_MISTAKES = (
-    Mistake("whole rows turned", _both(turn=_whole_row, back=_whole_row), *_PADDING_FIRST),
-    Mistake(
-        "whole rows turned, the end of padding",
-        _both(turn=_whole_row, back=_whole_row, forward_end=_last_place),
-        "Whole rows are turned round, and the forward end is taken at padding.",
-        "`flip(1)` turns the padding to the front; and a sentence's last word stands at lengths[b] - 1.",
-        _TURN_LINE,
-    ),
-    Mistake(
-        "whole rows turned, the ends at the last place",
-        _both(turn=_whole_row, back=_whole_row, forward_end=_last_place, backward_end=_last_place),
-        "Whole rows are turned round, and both ends are taken at the row's last place.",
-        "`flip(1)` turns the padding to the front; and after the whole sentence the backward state is at place 0.",
-        _TURN_LINE,
-    ),
-    Mistake(
+    *_whatever_ends("whole rows turned", *_PADDING_FIRST, turn=_whole_row, back=_whole_row),
+    *_whatever_ends(
         "whole rows turned, and not back",
-        _both(turn=_whole_row, back=_as_it_is, backward_end=_last_place),
         "Whole rows are turned round, padding to the front, and not turned back.",
         "Only the first lengths[b] steps may change places; afterwards the states must return to them.",
         _TURN_LINE,
+        turn=_whole_row,
+        back=_as_it_is,
     ),
-    Mistake(
-        "whole rows turned, not back, the first state",
-        _both(turn=_whole_row, back=_as_it_is),
-        "Whole rows are turned round, padding to the front, and not turned back.",
-        "Only the first lengths[b] steps may change places; afterwards the states must return to them.",
+    *_whatever_ends(
+        "whole rows turned, back within lengths",
+        "Whole rows are turned round; only their way back minds the lengths.",
+        "`flip(1)` turns the padding to the front, and the backward network reads it first.",
         _TURN_LINE,
+        turn=_whole_row,
+    ),
+    *_whatever_ends(
+        "turned back as whole rows",
+        "Sentences are turned round within their lengths, but whole rows are turned back.",
+        "The way back is the same as the way there: the first lengths[b] steps.",
+        _BACK_LINE,
+        back=_whole_row,
+    ),
+    *_whatever_ends("not turned back", *_NOT_BACK, back=_as_it_is),
+    *_whatever_ends(
+        "not turned at all",
+        "Both networks read from left to right: nothing is turned round.",
+        "A network reads what it is given from left to right. What must the second one be given?",
+        _TURN_LINE,
+        turn=_as_it_is,
+        back=_as_it_is,
+    ),
+    *_whatever_ends(
+        "only the states are turned",
+        "The second network reads from left to right; only its states are turned round.",
+        "Turn x round before it reads, and the states back afterwards.",
+        _TURN_LINE,
+        turn=_as_it_is,
     ),
     Mistake(
         "padding set to 0, whole rows turned",
@@ -340,50 +365,6 @@ _BIDIRECTIONAL_MISTAKES = (
         ),
         "The backward network reads zeros first; a step of zeros still moves its state.",
         "Padding must not be read at all before the sentence: turn round the first lengths[b] steps only.",
-        _TURN_LINE,
-    ),
-    Mistake("not turned back", _both(back=_as_it_is, backward_end=_last_real_place), *_NOT_BACK),
-    Mistake("not turned back, the first state", _both(back=_as_it_is), *_NOT_BACK),
-    Mistake(
-        "turned back as whole rows",
-        _both(back=_whole_row, backward_end=_last_place),
-        "Sentences are turned round within their lengths, but whole rows are turned back.",
-        "The way back is the same as the way there: the first lengths[b] steps.",
-        _BACK_LINE,
-    ),
-    Mistake(
-        "turned back as whole rows, the first state",
-        _both(back=_whole_row),
-        "Sentences are turned round within their lengths, but whole rows are turned back.",
-        "The way back is the same as the way there: the first lengths[b] steps.",
-        _BACK_LINE,
-    ),
-    Mistake(
-        "turned as whole rows, back within lengths",
-        _both(turn=_whole_row),
-        "Whole rows are turned round; only their way back minds the lengths.",
-        "`flip(1)` turns the padding to the front, and the backward network reads it first.",
-        _TURN_LINE,
-    ),
-    Mistake(
-        "not turned at all",
-        _both(turn=_as_it_is, back=_as_it_is, backward_end=_last_real_place),
-        "Both networks read from left to right: nothing is turned round.",
-        "A network reads what it is given from left to right. What must the second one be given?",
-        _TURN_LINE,
-    ),
-    Mistake(
-        "not turned at all, the first state",
-        _both(turn=_as_it_is, back=_as_it_is),
-        "Both networks read from left to right: nothing is turned round.",
-        "A network reads what it is given from left to right. What must the second one be given?",
-        _TURN_LINE,
-    ),
-    Mistake(
-        "only the states are turned",
-        _both(turn=_as_it_is),
-        "The second network reads from left to right; only its states are turned round.",
-        "Turn x round before it reads, and the states back afterwards.",
         _TURN_LINE,
     ),
     Mistake(
@@ -628,17 +609,17 @@ def _heard(seen: dict[str, Seen], side: int) -> Tensor:
     return _outputs(seen, "what each side has read")[..., 5 * side : 5 * side + 5]
 
 
-_READ_LEFT = torch.ones(5, 5, dtype=torch.float64).tril()
+_READ_LEFT = torch.ones(5, 5, dtype=torch.bool).tril()
 
 
 def _forward_right(seen: dict[str, Seen]) -> bool:
     heard = _heard(seen, 0)
-    return all(torch.equal(heard[row, :n], _READ_LEFT[:n]) for row, n in enumerate(_LENGTHS))
+    return all(torch.equal(heard[row, :n] != 0, _READ_LEFT[:n]) for row, n in enumerate(_LENGTHS))
 
 
 def _expected_right(n: int) -> Tensor:
-    """Row t lists steps t … n - 1, each with the 2 of the backward network."""
-    return 2 * torch.nn.functional.pad(torch.ones(n, n, dtype=torch.float64).triu(), (0, 5 - n))
+    """Row t lists steps t … n - 1."""
+    return torch.nn.functional.pad(torch.ones(n, n, dtype=torch.bool).triu(), (0, 5 - n))
 
 
 def _outputs_right(seen: dict[str, Seen]) -> bool:
@@ -656,21 +637,22 @@ _BIDIRECTIONAL_PROPERTIES = (
     Property(
         "the left side",
         _forward_right,
-        "In the first half of your outputs, place t has not read x_0 … x_t, once each.",
+        "In the first half of your outputs, place t has not read just x_0 … x_t.",
         "The forward network reads x as it is, and its states stand first.",
     ),
     Property(
         "padding is read",
         lambda seen: bool((_heard(seen, 1)[1, :3, 3:] == 0).all()),
-        "The backward network has read padding.",
-        "Only the first lengths[b] steps of row b may be turned round; `flip(1)` brings the padding to the front.",
+        "In the second half of your outputs, a real place has read padding.",
+        "Only the first lengths[b] steps of row b may be turned round: `flip(1)` brings the padding to the front. And "
+        "no state of a padding place may move to a real one.",
     ),
     Property(
         "the right side",
         lambda seen: all(
-            torch.equal(_heard(seen, 1)[row, :n], _expected_right(n)) for row, n in enumerate(_LENGTHS)
+            torch.equal(_heard(seen, 1)[row, :n] != 0, _expected_right(n)) for row, n in enumerate(_LENGTHS)
         ),
-        "In the second half of your outputs, place t has not read x_last … x_t, once each.",
+        "In the second half of your outputs, place t has not read just x_last … x_t.",
         "The backward network's first state belongs to the last word. Are its states turned back, each row within "
         "its length?",
     ),

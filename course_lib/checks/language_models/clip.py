@@ -312,6 +312,13 @@ _CLIP_MISTAKES = (
         _FACTOR_LINE,
     ),
     Mistake(
+        "always to the norm 1",
+        _clip(factor=lambda norm, largest: 1 / norm),
+        "Every gradient is divided by its norm; `largest` plays no part.",
+        "Only a norm above `largest` is shortened, and to `largest`: multiply by largest / norm there.",
+        _FACTOR_LINE,
+    ),
+    Mistake(
         "the short ones are scaled",
         _clip(factor=lambda norm, largest: (largest / norm).clamp(min=1.0)),
         "Short gradients are made longer, and long ones stay: a comparison is turned.",
@@ -553,6 +560,12 @@ _NO_GRADIENT, _NO_GRADIENT_MESSAGE, _NO_GRADIENT_HINT = crashes_in(
     "Leave such parameters out: `if p.grad is not None`.",
 )
 
+_ZEROS, _ZEROS_MESSAGE, _ZEROS_HINT = crashes_in(
+    "gradients of zero",
+    "Your code stops where all gradients are 0; they should stay 0, and the norm is 0.",
+    "A gradient of zeros is no missing one. Is there a division by the norm?",
+)
+
 _CLIP_PROPERTIES = (
     Property(
         "parameters moved",
@@ -607,6 +620,7 @@ _CLIP_PROPERTIES = (
         "Right where all have gradients, wrong where a .grad is None.",
         "Leave such parameters out, and only them; their .grad stays None.",
     ),
+    Property("stops at zeros", _ZEROS, _ZEROS_MESSAGE, _ZEROS_HINT),
     Property(
         "zeros",
         lambda seen: agrees(seen, _gradients_of_zero, CLIP.reference),
@@ -616,7 +630,7 @@ _CLIP_PROPERTIES = (
     Property(
         "small gradients",
         lambda seen: agrees(seen, _clip_a_tiny_gradient, CLIP.reference),
-        "Right for ordinary gradients, wrong for very small ones.",
+        "Right to some digits for ordinary gradients, wrong for very small ones.",
         "Is a fixed number added to the norm? 1e-6 does no harm; a larger one does.",
     ),
     Property(

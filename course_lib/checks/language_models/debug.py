@@ -20,23 +20,15 @@ from course_lib.checks.shared import agrees, left_to_chance
 
 DEBUG_STUB = '''
 def train(model, optimizer, text, n_rows, n_steps):
-    """Train a language model on one long text: the run above, with its cause repaired and nothing else.
+    """Train on one long text: the run above, its cause repaired and nothing else changed.
 
-    The text is cut into n_rows parts that follow each other and are equally long; the few tokens left
-    over at its end are dropped. Row r of the batch reads part r from its begin to its end, all rows
-    side by side, in pieces of n_steps tokens; the last piece may be shorter. Every token of a part
-    but its first is guessed once. The model's state goes on from each piece to the next; no gradient
-    does. After each piece comes one update, with the gradient clipped to the norm 1.
-
-    Args:
-        model: model(tokens, state), with tokens (B, n) and the state before them or None, returns
-            logits, (B, n, V), and the state after them, (B, H).
-        optimizer: it has the model's parameters.
-        text: ids, (N,).
-        n_rows, n_steps: the batch's rows, B, and the tokens of a piece, n.
-
-    Returns:
-        A list with the loss of each update, in nats per token.
+    The text, ids (N,), is cut into n_rows equal parts that follow each other; what is left over at its
+    end is dropped. Row r of the batch reads part r, all rows side by side, in pieces of n_steps tokens;
+    the last piece may be shorter. Every token of a part but its first is guessed once, from what was
+    read of that part. The state goes on from piece to piece, no gradient does. After each piece comes
+    one update, the gradient clipped to the norm 1. model(tokens, state), with (B, n) ids and a state or
+    None, returns logits, (B, n, V), and the new state, (B, H); the optimizer has its parameters.
+    Returns a list: the loss of each update, the mean cross-entropy of its piece, in nats per token.
     """
 '''
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
+from course_lib.checks.explain import WrongReturn
 from course_lib.checks.probe import a_function, a_tensor, numbers, yes
 from course_lib.checks.shared import agrees, left_to_chance, not_finite
 
@@ -67,14 +68,28 @@ class _Reader(nn.Module):
         return torch.stack(states, dim=1)
 
 
+def _asked(candidate: Any, model: nn.Module, x: Tensor) -> Tensor:
+    try:
+        return a_tensor(candidate(model, x))
+    except AttributeError as error:
+        if "'NoneType' object" in str(error):
+            raise WrongReturn(
+                "a gradient that is None",
+                "A gradient that your code reads is None: none has arrived there.",
+                "x must ask for one before the model reads it: x = x.clone().requires_grad_(). Then comes the model, "
+                "then `backward`, then x.grad.",
+            ) from error
+        raise
+
+
 def _measured(candidate: Any, model: nn.Module, x: Tensor) -> Seen:
-    return {"gradient by distance": a_tensor(candidate(model, x.clone()))}
+    return {"gradient by distance": _asked(candidate, model, x.clone())}
 
 
 def _of_a_fading_echo(candidate: Any) -> Seen:
     model, x = _Echo(0.6, d_input=3, d_output=4, seed=240), numbers(2, 5, 3, seed=241)
     given = x.clone()
-    found = a_tensor(a_function(candidate)(model, given))
+    found = _asked(a_function(candidate), model, given)
     again = a_tensor(candidate(model, x.clone()))
     chance = found.shape != again.shape or not torch.allclose(found, again, equal_nan=True)
     return {
@@ -535,7 +550,7 @@ _DISTANCE_PROPERTIES = (
     Property(
         "another scale",
         lambda seen: agrees(seen, _of_a_fading_echo, DISTANCE.reference),
-        "Your entries fade as they should, but each is too large or too small by a factor.",
+        "For an echo your entries fade as they should, but are off by a constant factor.",
         "The sum of the last output's numbers, not a mean; the root of summed squares; the mean over sentences.",
     ),
     Property(
@@ -562,7 +577,8 @@ _DISTANCE_PROPERTIES = (
         "linear only",
         lambda seen: agrees(seen, _of_a_recurrent_network, DISTANCE.reference),
         "Right for an echo, whose gradient is the same for every sentence; wrong otherwise.",
-        "First the norm of each sentence's gradient, then the average. And is the whole sentence read?",
+        "First the norm of each sentence's gradient, then the average. And does the model "
+        "read x itself, in its order?",
     ),
 )
 

@@ -44,6 +44,12 @@ def _asked_to_write(
     """Return the tokens, and the prompt as it is afterwards."""
     given = torch.tensor([prompt])
     tokens = a_tensor(candidate(model, given, eos_id, max_new))
+    if tokens.is_floating_point():
+        raise WrongReturn(
+            "no integers",
+            f"You return numbers of the kind {str(tokens.dtype).removeprefix('torch.')}; ids are integers.",
+            "A tensor of ids made by torch.zeros or torch.full needs dtype=torch.long; argmax gives integers.",
+        )
     if tokens.dim() != 2 or tokens.size(0) != 1:
         raise WrongReturn(
             "another shape of the text",
@@ -105,12 +111,17 @@ def _written_after_six_tokens(candidate: Any) -> Seen:
     return _written(candidate, [3, 0, 7, 5, 8, 2], 9, 6, vocab_size=11, seed=192, raised=-100.0)
 
 
+def _written_with_a_token_0(candidate: Any) -> Seen:
+    """Token 0 comes first of all; it is a word, and <eos> is 2."""
+    return _written(candidate, [4, 1, 6], 2, 5, vocab_size=9, seed=124)
+
+
 def _written_until_eos(candidate: Any) -> Seen:
     return _written(candidate, [4, 1, 6], 7, 7, vocab_size=9, seed=136)
 
 
 def _written_until_an_eos_of_0(candidate: Any) -> Seen:
-    return _written(candidate, [4, 1, 6], 0, 6, vocab_size=9, seed=144)
+    return _written(candidate, [2], 0, 6, vocab_size=9, seed=164)
 
 
 def _eos_at_once(candidate: Any) -> Seen:
@@ -581,8 +592,14 @@ _GENERATE_PROPERTIES = (
         "Each question is the one before, and one token more: all tokens so far.",
     ),
     Property(
+        "another token",
+        lambda seen: _line(seen, _FIRST)[:4] == [4, 1, 6, 4],
+        "Already the first new token is not the likeliest one.",
+        "Is it the argmax over the vocabulary, at the last place of the logits?",
+    ),
+    Property(
         "too few",
-        lambda seen: _count(seen, _FIRST) >= 5,
+        lambda seen: _count(seen, _FIRST) >= 5 or 5 in _line(seen, _FIRST),
         "Fewer than max_new tokens are written, though no <eos> came.",
         "How often does your loop run, and what ends it?",
     ),
@@ -593,10 +610,10 @@ _GENERATE_PROPERTIES = (
         "How often does your loop run, and how many tokens are joined each time?",
     ),
     Property(
-        "another token",
-        lambda seen: _line(seen, _FIRST)[:4] == [4, 1, 6, 4],
-        "Already the first new token is not the likeliest one.",
-        "Is it the argmax over the vocabulary, at the last place of the logits?",
+        "a word of 0",
+        lambda seen: _count(seen, "written with a token 0") != 1,
+        "A token 0 ends your text; it is a word like any other unless eos_id is 0.",
+        "Compare the new token with eos_id, and with nothing else.",
     ),
     Property(
         "goes on after eos",
@@ -612,7 +629,7 @@ _GENERATE_PROPERTIES = (
     ),
     Property(
         "an eos of 0",
-        lambda seen: _count(seen, "written until an eos of 0") == 3,
+        lambda seen: _count(seen, "written until an eos of 0") == 2,
         "Your text does not end where it should when eos_id is 0.",
         "Is 0 taken for false, or for “no eos”?",
     ),
@@ -641,6 +658,7 @@ GENERATE: Exercise = Exercise(
         _written_after_three_tokens,
         _written_after_one_token,
         _written_after_six_tokens,
+        _written_with_a_token_0,
         _written_until_eos,
         _written_until_an_eos_of_0,
         _eos_at_once,

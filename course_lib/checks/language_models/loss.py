@@ -272,6 +272,15 @@ def _with_no_gradient(model: nn.Module, tokens: Tensor, pad_id: int) -> Tensor:
         return _loss()(model, tokens, pad_id)
 
 
+def _along_the_batch(model: nn.Module, tokens: Tensor, pad_id: int) -> Tensor:
+    return F.cross_entropy(model(tokens[:-1]).flatten(0, 1), tokens[1:].flatten(), ignore_index=pad_id)
+
+
+def _columns_read(model: nn.Module, tokens: Tensor, pad_id: int) -> Tensor:
+    labels = tokens[:, 1:].T.flatten()
+    return F.cross_entropy(model(tokens[:, :-1].T).flatten(0, 1), labels, ignore_index=pad_id)
+
+
 def _sentence_means(losses: Tensor, real: Tensor) -> Tensor:
     return (_kept(losses, real).sum(1) / real.sum(1)).mean()
 
@@ -328,6 +337,20 @@ def _loss_mistakes() -> tuple[Mistake, ...]:
             _rolled,
             "After the last token of a full row your label is <sos>, from the row's begin.",
             "`roll` carries the first token round to the end. Cut both instead: what is left over is dropped.",
+            _SHIFT_LINE,
+        ),
+        Mistake(
+            "shifted along the batch",
+            _along_the_batch,
+            "You shift along the batch: each sentence is to guess the next sentence's tokens.",
+            "tokens[1:] drops the first *row*. The places of a sentence stand on axis 1: tokens[:, 1:].",
+            _SHIFT_LINE,
+        ),
+        Mistake(
+            "rows and columns exchanged",
+            _columns_read,
+            "The model reads columns: one token of each sentence, one after the other.",
+            "It takes (B, n). Is there a `.T` in front of it?",
             _SHIFT_LINE,
         ),
         Mistake(

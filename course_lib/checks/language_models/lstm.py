@@ -98,7 +98,7 @@ def _a_memory_that_is_written(candidate: Any) -> Seen:
 
 
 def _an_output_gate_that_is_shut(candidate: Any) -> Seen:
-    return _biases_alone(candidate, (0.4, 0.7, 0.8, -30.0))
+    return _biases_alone(candidate, (30.0, 30.0, 0.8, -30.0))
 
 
 def _four_biases(candidate: Any) -> Seen:
@@ -248,6 +248,28 @@ _LSTM_MISTAKES = (
         "Your gates take every fourth number; each should take H neighbours.",
         "First H numbers for i, the next H for f, … `view(B, 4, H)`, not `view(B, H, 4)`; or chunk(4, dim=-1).",
         _GATE_LINE,
+    ),
+    Mistake(
+        "pieces cut across the batch",
+        _lstm(cut=lambda sums: sums.view(4, sums.size(0), -1).unbind(0)),
+        "Your pieces mix the sentences: the four gates are cut from the wrong axis.",
+        "`view(4, B, H)` begins with the first sentence's four gates. The batch comes first: view(B, 4, H), or "
+        "chunk(4, dim=-1).",
+        _GATE_LINE,
+    ),
+    Mistake(
+        "no functions at all",
+        _lstm(squash=(torch.clone,) * 4),
+        "i, f, g and o are used as they are: sigmoids and tanh are missing.",
+        "A gate lies between 0, shut, and 1, open; the candidate between -1 and 1.",
+        _SIGMA_LINE,
+    ),
+    Mistake(
+        "no functions anywhere",
+        _lstm(squash=(torch.clone,) * 4, show=lambda o, new, g, old: o * new),
+        "i, f, g and o are used as they are: sigmoids and tanh are missing.",
+        "A gate lies between 0, shut, and 1, open; the candidate between -1 and 1.",
+        _SIGMA_LINE,
     ),
     Mistake(
         "b is missing",
@@ -508,6 +530,22 @@ _LSTM_MISTAKES = (
         _lstm(show=lambda o, new, g, old: o * g),
         "The memory is right; the state is made from the candidate.",
         "h' = o · tanh(c'): the new memory.",
+        _STATE_LINE,
+    ),
+    Mistake(
+        "the candidate for the output gate",
+        _lstm(show=lambda o, new, g, old: g * torch.tanh(new)),
+        "The memory is right; in the state g multiplies, in place of the output gate.",
+        "h' = o · tanh(c').",
+        _STATE_LINE,
+    ),
+    Mistake(
+        "the input gate for the output gate",
+        lambda x, h, c, w, u, b: _lstm(
+            show=lambda o, new, g, old: _chunks(_all_four(x, h, w, u, b))[0].sigmoid() * torch.tanh(new)
+        )(x, h, c, w, u, b),
+        "The memory is right; in the state the input gate multiplies, not the output gate.",
+        "h' = o · tanh(c').",
         _STATE_LINE,
     ),
     Mistake(

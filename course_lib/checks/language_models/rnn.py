@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.checks.engine import Exercise, Mistake, Property, Seen
+from course_lib.checks.engine import Exercise, Mistake, Property, Seen, experiment_name
 from course_lib.checks.language_models.shared import two_results
 from course_lib.checks.probe import a_function, gradients, numbers, watched, yes
 from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, never_written, not_finite
@@ -490,6 +490,13 @@ _RNN_MISTAKES = (
         _STACK_LINE,
     ),
     Mistake(
+        "the sum of the states returned",
+        _rnn(finish=lambda outputs, state: ((o := torch.stack(outputs, dim=1)), o.sum(1))),
+        "Your outputs are right; the second result is their sum.",
+        "Asked is the state after the last step.",
+        _STACK_LINE,
+    ),
+    Mistake(
         "the state of the last sentence returned",
         _rnn(finish=lambda outputs, state: ((o := torch.stack(outputs, dim=1)), o[-1])),
         "Your second result is one sentence at every step; asked is every sentence's last.",
@@ -561,6 +568,11 @@ def _right(seen: dict[str, Seen], experiment: Any) -> bool:
     return agrees(seen, experiment, RNN.reference)
 
 
+def _outputs_right(seen: dict[str, Seen], experiment: Any) -> bool:
+    expected = experiment(RNN.reference)["outputs"].double()
+    return torch.allclose(_outputs(seen, experiment_name(experiment)), expected, atol=1e-3)
+
+
 def _first_step_right(seen: dict[str, Seen]) -> bool:
     expected = _rnn_of_two_sentences(RNN.reference)["outputs"].double()
     return torch.allclose(_outputs(seen)[:, 0], expected[:, 0], atol=1e-3)
@@ -579,24 +591,19 @@ _RNN_PROPERTIES = (
     ),
     Property(
         "another step without memory",
-        lambda seen: _right(seen, _rnn_without_memory),
+        lambda seen: _outputs_right(seen, _rnn_without_memory),
         "With u = 0 each output should be tanh(w x_t + b), and is not.",
         "Forget the state for a moment. Is every step's own token read, and the tanh around w x + b?",
     ),
     Property(
         "another memory",
-        lambda seen: _right(seen, _rnn_of_memory_alone),
+        lambda seen: _outputs_right(seen, _rnn_of_memory_alone),
         "With w = 0 and b = 0 the state should become tanh(u h), step by step; it does not.",
         "Does the first step read the given h, each later one the state before, and is u on the right side?",
     ),
     Property(
         "the last state is another",
-        lambda seen: (
-            not torch.allclose(
-                _outputs(seen), _rnn_of_two_sentences(RNN.reference)["outputs"].double(), atol=1e-3
-            )
-            or _right(seen, _rnn_of_two_sentences)
-        ),
+        lambda seen: not _outputs_right(seen, _rnn_of_two_sentences) or _right(seen, _rnn_of_two_sentences),
         "Your outputs are right; the second result is not the state after the last step.",
         "It is the last output of every sentence: outputs[:, -1].",
     ),

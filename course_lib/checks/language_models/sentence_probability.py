@@ -120,6 +120,13 @@ def _oracle(ahead: int) -> tuple[Tensor, ...]:
     return 40.0 * torch.nn.functional.one_hot(said, 7).float(), tokens, lengths
 
 
+def _each_word_in_turn(candidate: Any) -> Seen:
+    """Seven sentences of one word, one for each word, all after the same guess."""
+    logits = numbers(1, 2, 7, seed=19, std=1.5).expand(7, -1, -1)
+    tokens = torch.stack([torch.full((7,), 3), torch.arange(7)], dim=1)
+    return _asked(candidate, (logits, tokens, torch.full((7,), 2)))
+
+
 def _logits_around_1000(candidate: Any) -> Seen:
     logits, tokens, lengths = _sentences([5, 3, 4], 5, 6, seed=21)
     return _asked(candidate, (logits + 1000.0, tokens, lengths))
@@ -237,6 +244,11 @@ _NO_SHIFT = (
     "logits[:, t] is the guess for the token at t + 1. Which rows of the logits meet which tokens?",
     _SHIFT_LINE,
 )
+_NO_SHIFT_AND_PADS = (
+    "Two things: nothing is shifted, and padding is counted.",
+    "logits[:, t] is the guess for the token at t + 1. And which places are real? Those with t < lengths[b].",
+    _SHIFT_LINE,
+)
 _WRONG_WAY = (
     "You shift the wrong way: each guess meets the token before the one just read.",
     "logits[:, t] is the guess for the token at t + 1: the last guess and the first token are left over.",
@@ -283,6 +295,21 @@ def _sentence_mistakes() -> tuple[Mistake, ...]:
                 real=lambda places, limit, words: places + 1 < limit,
             ),
             *_NO_SHIFT,
+        ),
+        Mistake(
+            "no shift, and padding counted",
+            _scored(guess=slice(None), word=slice(None), real=_all_places),
+            *_NO_SHIFT_AND_PADS,
+        ),
+        Mistake(
+            "no shift, and padding counted, without the first",
+            _scored(guess=slice(1, None), word=slice(1, None), real=_all_places),
+            *_NO_SHIFT_AND_PADS,
+        ),
+        Mistake(
+            "no shift, and padding counted, without the last",
+            _scored(guess=slice(None, -1), word=slice(None, -1), real=_all_places),
+            *_NO_SHIFT_AND_PADS,
         ),
         Mistake("the wrong way", _scored(guess=slice(1, None), word=slice(None, -1)), *_WRONG_WAY),
         Mistake(
@@ -602,6 +629,10 @@ def _of_two(seen: dict[str, Seen]) -> Tensor:
     return seen["two sentences with padding"]["log probability"]
 
 
+def _shares(seen: dict[str, Seen]) -> Tensor:
+    return seen["each word in turn"]["log probability"].exp()
+
+
 def _equal(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(one, other, atol=1e-3, equal_nan=True)
 
@@ -654,14 +685,30 @@ def _sentence_properties() -> tuple[Property, ...]:
             "How many words do you count, are they added or averaged, and which logarithm is it?",
         ),
         Property(
+            "no shares",
+            lambda seen: abs(_shares(seen).sum().item() - 1) < 1e-3,
+            "The probabilities you give to all words at one place do not sum to 1.",
+            "A softmax over the vocabulary makes them so. Over which axis does yours run, and is something done "
+            "after it?",
+        ),
+        Property(
+            "other shares",
+            lambda seen: agrees(seen, _each_word_in_turn, SENTENCE.reference),
+            "At one place your probabilities sum to 1, but they are not the softmax's.",
+            "Are the logits scaled, cut off, rounded or put through another function before?",
+        ),
+        Property(
             "wrong with one sentence",
-            lambda seen: agrees(seen, _one_sentence, SENTENCE.reference),
+            lambda seen: (
+                not agrees(seen, _two_sentences_with_padding, SENTENCE.reference)
+                or agrees(seen, _one_sentence, SENTENCE.reference)
+            ),
             "Right for several sentences, wrong for a batch of one.",
             "Does a `squeeze()` without an axis take the batch's axis away?",
         ),
         Property(
             "a sentence without words",
-            lambda seen: agrees(seen, _a_sentence_of_sos_alone, SENTENCE.reference),
+            lambda seen: seen["a sentence of sos alone"]["log probability"][0].abs().item() < 1e-6,
             "A row that holds <sos> alone has no word to guess: its sum is 0, not yours.",
             "Is there a division by the number of words, or an index length - 2 that becomes -1?",
         ),
@@ -703,6 +750,7 @@ SENTENCE: Exercise = Exercise(
         _sure_of_the_word_just_read,
         _logits_raised,
         _other_padding,
+        _each_word_in_turn,
         _a_batch_without_padding,
         _one_sentence,
         _a_sentence_of_sos_alone,

@@ -60,6 +60,11 @@ def _bpe_a_word_in_several_steps(candidate: Any) -> Seen:
     )
 
 
+def _bpe_a_long_merge_before_a_short_one(candidate: Any) -> Seen:
+    seen = _pieces(candidate, [("a", "b"), ("ab", "c"), ("c", "d")], "abcd", "cdab", "bcd")
+    return seen | _pieces(candidate, [("a", "b"), ("ab", "c"), ("b", "c")], "abc", "bcab", "bbc")
+
+
 def _bpe_the_same_letter_again_and_again(candidate: Any) -> Seen:
     once = _pieces(candidate, [("a", "a")], "aa", "aaa", "aaaa", "aaaaa")
     return once | _pieces(candidate, [("a", "a"), ("aa", "aa")], "aaaaaa", "aaaaaaa", "aaaaaaaab")
@@ -97,6 +102,7 @@ _EXPERIMENTS = (
     _bpe_three_letters,
     _bpe_three_letters_with_other_ranks,
     _bpe_a_word_in_several_steps,
+    _bpe_a_long_merge_before_a_short_one,
     _bpe_the_same_letter_again_and_again,
     _bpe_a_pair_that_stands_twice,
     _bpe_pieces_that_only_look_like_the_pair,
@@ -219,6 +225,10 @@ def _in_a_string(pieces: list[str], left: str, right: str) -> list[str]:
     return " ".join(pieces).replace(f"{left} {right}", left + right).split(" ")
 
 
+def _in_a_string_without_spaces(pieces: list[str], left: str, right: str) -> list[str]:
+    return " ".join(pieces).replace(f"{left} {right}", left + right).split()
+
+
 def _either_order(pieces: list[str], left: str, right: str) -> list[str]:
     merged, i = [], 0
     while i < len(pieces):
@@ -276,6 +286,12 @@ _ONE_MERGE = (
     "You stop after a merge, though two neighbours could still be merged.",
     "What is made by a merge may be part of the next. Is there a loop round it, or a `break` or `return` in it?",
     _RANK_LINE,
+)
+
+_IN_A_STRING = (
+    "You merge where pieces only end and begin like the pair.",
+    "“aa b” contains the text “a b”. Compare whole pieces; `str.replace` does not see where they end.",
+    "if pieces[i] == left and pieces[i + 1] == right",
 )
 
 _MISTAKES = (
@@ -380,12 +396,21 @@ _MISTAKES = (
         "After a merge go two places on, otherwise one.",
         _MERGE_LINE,
     ),
+    Mistake("merged inside pieces", _merge_by_merge(_in_a_string), *_IN_A_STRING),
+    Mistake("merged inside pieces, spaces lost", _merge_by_merge(_in_a_string_without_spaces), *_IN_A_STRING),
     Mistake(
-        "merged inside pieces",
-        _merge_by_merge(_in_a_string),
-        "You merge where pieces only end and begin like the pair.",
-        "“aa b” contains the text “a b”. Compare whole pieces; `str.replace` does not see where they end.",
-        "if pieces[i] == left and pieces[i + 1] == right",
+        "rank 0 is taken for none",
+        lambda word, merges: _encoding()(word, merges[1:]),
+        "The merge of rank 0 is never applied.",
+        "In `if ranks.get(pair):` the rank 0 counts as false. Ask `pair in ranks`, or `is not None`.",
+        "if pair in ranks",
+    ),
+    Mistake(
+        "the last merge first, each once",
+        lambda word, merges: _merge_by_merge(_everywhere)(word, list(reversed(merges))),
+        "You go through the merges from the last to the first.",
+        "The merge with the lowest rank was learned first, and is applied first.",
+        _RANK_LINE,
     ),
     Mistake(
         "either order",

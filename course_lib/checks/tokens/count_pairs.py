@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
@@ -49,11 +49,35 @@ def _best_pair(best: Any) -> Pair | None:
     )
 
 
+def _both(result: Any) -> list[Any]:
+    """Return counts and best pair, or say kindly which of them is missing or stands in the other's place."""
+    if isinstance(result, Mapping):
+        raise WrongReturn(
+            "the counts alone",
+            "You return the counts alone; the best pair is asked for too.",
+            "End with `return counts, best`.",
+        )
+    parts = several(result, 2, asked=_ASKED)
+    if all(isinstance(part, str) for part in parts):
+        raise WrongReturn(
+            "the best pair alone",
+            "You return the best pair alone; the counts are asked for too.",
+            "End with `return counts, best`.",
+        )
+    if isinstance(parts[1], Mapping):
+        raise WrongReturn(
+            "the best pair first",
+            "You return the best pair first; the counts should stand first.",
+            "End with `return counts, best`.",
+        )
+    return parts
+
+
 def _counted(candidate: Any, **corpora: Corpus) -> Seen:
     seen: Seen = {}
     for name, corpus in corpora.items():
         given = copy.deepcopy(corpus)
-        counts, best = several(a_function(candidate)(given), 2, asked=_ASKED)
+        counts, best = _both(a_function(candidate)(given))
         seen[f"counts of {name}"] = a_text("count_pairs", corpus, gave=some_counts(counts, asked=_ASKED))
         seen[f"best of {name}"] = a_text("count_pairs", corpus, gave=_best_pair(best))
         seen["input changed"] = yes(given != corpus or seen.get("input changed", yes(False)).item() != 0)
@@ -88,6 +112,7 @@ def _pairs_with_equal_counts(candidate: Any) -> Seen:
         four={("b", "c"): 4, ("d", "a"): 4, ("a", "d"): 4, ("c", "b"): 4, ("a", "a"): 1},
         left={("a", "z"): 2, ("a", "c"): 2, ("a", "m"): 2},
         long={("ab", "c"): 2, ("a", "bz"): 2, ("b", "a"): 1},
+        short={("ab", "c"): 2, ("b", "a"): 2, ("x", "y"): 2},
     )
 
 
@@ -244,6 +269,13 @@ _MISTAKES = (
         _counting(lambda word: ((right, left) for left, right in _neighbours(word))),
         "Your pairs are turned round: the left symbol should stand first.",
         "In l o w, the first pair is ('l', 'o').",
+        _ZIP,
+    ),
+    Mistake(
+        "both orders",
+        _counting(lambda word: [pair for a, b in _neighbours(word) for pair in ((a, b), (b, a))]),
+        "You count each pair in both orders; only (left, right) stands there.",
+        "In l o w, o follows l, but l does not follow o.",
         _ZIP,
     ),
     Mistake("across words", _counting(words=_in_one_row(repeated=True)), *_BORDERS),
@@ -458,7 +490,7 @@ _PROPERTIES = (
             for experiment in _EXPERIMENTS
             for text, expected in _side_by_side(seen, experiment)
         ),
-        "A pair that stands in the corpus is missing from your counts.",
+        "A pair that stands in the corpus is missing from your counts, or its count is 0.",
         "A word of n symbols has n - 1 pairs. Where does your loop begin, where does it end, and what is skipped?",
     ),
     Property(

@@ -15,6 +15,7 @@ from torch import Tensor
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
 from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, no_gradient, not_finite
+from course_lib.checks.tokens.shared import unlike
 
 STUB = '''
 def embed(table, ids):
@@ -43,7 +44,7 @@ def _embed_two_sentences(candidate: Any) -> Seen:
     return {
         "vectors": vectors,
         "input changed": yes(not (torch.equal(given_table, table) and torch.equal(given_ids, ids))),
-        "second call differs": yes(again.shape != vectors.shape or not torch.equal(again, vectors)),
+        "second call differs": yes(unlike(vectors, again)),
     }
 
 
@@ -51,6 +52,10 @@ def _embed_a_word_that_stands_twice(candidate: Any) -> Seen:
     return {
         "vectors": a_tensor(candidate(*_rows(6, 5, [[1, 1, 4], [0, 4, 1], [5, 5, 5], [2, 3, 1]], seed=21)))
     }
+
+
+def _embed_rows_that_are_not_used(candidate: Any) -> Seen:
+    return {"vectors": a_tensor(candidate(*_rows(9, 4, [[8, 3, 5], [3, 6, 5]], seed=28)))}
 
 
 def _embed_one_token(candidate: Any) -> Seen:
@@ -329,6 +334,17 @@ def _all_are_rows(vectors: Tensor) -> bool:
     return bool((apart.amin(-1) < 1e-3).all())
 
 
+_LATER = (
+    _embed_a_word_that_stands_twice,
+    _embed_rows_that_are_not_used,
+    _embed_one_token,
+    _embed_one_sentence,
+    _embed_sizes_that_are_equal,
+    _embed_vectors_of_one_number,
+    _embed_a_table_of_one_row,
+)
+
+
 _PROPERTIES = (
     left_to_chance("embed two sentences"),
     changes_its_input("embed two sentences"),
@@ -351,10 +367,19 @@ _PROPERTIES = (
         "Right for ids that are all different, wrong where an id stands twice.",
         "Is there a set, a dict or `unique` in your code?",
     ),
+    Property(
+        "rows that are not used",
+        lambda seen: agrees(seen, _embed_rows_that_are_not_used, EMBED.reference),
+        "Right where every row of the table is used, wrong where some are not.",
+        "Are the ids numbered anew, by `unique` or a dict? An id is the number of its row.",
+    ),
     no_gradient("embed gradients", "the table"),
     Property(
         "another gradient",
-        lambda seen: agrees(seen, _embed_gradients, EMBED.reference),
+        lambda seen: (
+            agrees(seen, _embed_gradients, EMBED.reference)
+            or not all(agrees(seen, experiment, EMBED.reference) for experiment in _LATER)
+        ),
         "The vectors are right, but the gradient to the table is not.",
         "A row gets the sum of the gradients of all its places. Is one of the places cut off or scaled?",
     ),
@@ -368,12 +393,7 @@ EMBED: Exercise = Exercise(
     reference=lambda table, ids: table[ids],
     experiments=(
         _embed_two_sentences,
-        _embed_a_word_that_stands_twice,
-        _embed_one_token,
-        _embed_one_sentence,
-        _embed_sizes_that_are_equal,
-        _embed_vectors_of_one_number,
-        _embed_a_table_of_one_row,
+        *_LATER,
         _embed_gradients,
     ),
     mistakes=_MISTAKES,

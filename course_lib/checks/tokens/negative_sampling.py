@@ -16,6 +16,7 @@ from torch import Tensor
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
 from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, no_gradient, not_finite
+from course_lib.checks.tokens.shared import unlike
 
 # ── 02.negative_shares ───────────────────────────────────────────────────────────────────────────────
 
@@ -40,14 +41,14 @@ def _shares(candidate: Any, counts: list[int], neighbour: int, **named: float) -
 
 
 def _shares_of_four_words(candidate: Any) -> Seen:
-    counts = torch.tensor([16, 81, 1, 256])
+    counts = torch.tensor([15, 80, 2, 250])
     given = counts.clone()
     shares = a_tensor(a_function(candidate)(given, 1))
     again = a_tensor(candidate(counts.clone(), 1))
     return {
         "shares": shares,
         "input changed": yes(not torch.equal(given, counts)),
-        "second call differs": yes(shares.shape != again.shape or not torch.equal(shares, again)),
+        "second call differs": yes(unlike(shares, again)),
     }
 
 
@@ -309,6 +310,15 @@ _SHARES_MISTAKES = (
         _HIDE_LINE,
     ),
     Mistake(
+        "equal counts are taken out",
+        lambda counts, neighbour, power=0.75: _weight_of(
+            counts, neighbour, power, counts == counts[neighbour]
+        ),
+        "Every word with the neighbour's count is taken out, not the neighbour alone.",
+        "Compare ids, not counts.",
+        _HIDE_LINE,
+    ),
+    Mistake(
         "one entry too few",
         _removed,
         "The neighbour's entry is gone; it should stay, with the share 0.",
@@ -338,13 +348,19 @@ _SHARES_PROPERTIES = (
     not_finite(lambda seen: seen["shares of four words"]["shares"], "shares"),
     Property(
         "the neighbour has a share",
-        lambda seen: seen["shares of four words"]["shares"][1].abs().item() < 1e-6,
+        lambda seen: all(
+            abs(seen[f"shares of {words}"]["shares"][neighbour].item()) < 1e-6
+            for words, neighbour in (("four words", 1), ("small counts", 3), ("two words", 0))
+        ),
         "The neighbour may be drawn as its own negative: its share is not 0.",
         "Which entry do you set to 0, and is the result of that used?",
     ),
     Property(
         "no shares",
-        lambda seen: abs(seen["shares of four words"]["shares"].sum().item() - 1) < 1e-3,
+        lambda seen: all(
+            abs(seen[f"shares of {words}"]["shares"].sum().item() - 1) < 1e-3
+            for words in ("four words", "small counts", "two words")
+        ),
         "Your shares do not sum to 1.",
         "Divide by the sum as the last step, after the power and after the neighbour is taken out.",
     ),
@@ -357,7 +373,7 @@ _SHARES_PROPERTIES = (
     Property(
         "another power",
         lambda seen: agrees(seen, _shares_of_four_words, NEGATIVE_SHARES.reference),
-        "Your shares sum to 1 and leave the neighbour out, but are no powers of the counts.",
+        "Your shares sum to 1 without the neighbour, but do not grow like count ** power.",
         "weights = counts ** power for each word, then divide by the sum.",
     ),
     Property(
@@ -447,7 +463,7 @@ def _loss_of_three_pairs(candidate: Any) -> Seen:
     return {
         "loss": loss,
         "input changed": yes(changed),
-        "second call differs": yes(loss.shape != again.shape or not torch.equal(loss, again)),
+        "second call differs": yes(unlike(loss, again)),
     }
 
 
@@ -585,8 +601,8 @@ _ONE_TABLE = (
     _ROWS_LINE,
 )
 _UNSAFE = (
-    "Very large scores give no number: the logarithm of a sigmoid that became 0.",
-    "sigmoid(-1000) is 0, and its logarithm is -infinity. Which function computes both in one?",
+    "Very large or very low scores give infinity in place of a loss.",
+    "sigmoid(-1000) is 0 and its logarithm -infinity; exp(1000) is infinite. Which function computes both in one?",
     "F.logsigmoid(x), in place of torch.log(torch.sigmoid(x))",
 )
 
@@ -645,6 +661,34 @@ _LOSS_MISTAKES = (
         _losing(over_pairs=lambda losses: losses.sum()),
         "The pairs are added up; the mean is asked for.",
         "With a sum, twice as many pairs would make steps twice as large.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "the negatives of all pairs are added up",
+        lambda *case: _losing(over_negatives=lambda losses: losses.sum().expand(len(losses)))(*case),
+        "The negatives' terms are added up over all pairs; each pair has its own.",
+        "Sum over the negatives of one pair, `.sum(-1)`, then take the mean over the pairs.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "the neighbour counts K times",
+        lambda *case: _losing(positive=lambda near: case[4].size(1) * F.logsigmoid(near))(*case),
+        "The neighbour's term counts once for each negative; it counts once.",
+        "Was (N, 1) added to (N, K), and summed then? Sum over the negatives first.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "half of it",
+        _losing(over_pairs=lambda losses: losses.mean() / 2),
+        "Your loss is half as large as it should be.",
+        "The two terms are added up, not averaged.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "half of the two means",
+        _losing(over_negatives=lambda losses: losses.mean(-1), over_pairs=lambda losses: losses.mean() / 2),
+        "You average over a pair's negatives, and over the two terms; both are sums.",
+        "Averages inside averages: write the formula's Σ as .sum(-1), and take one mean, over the pairs.",
         _SUM_LINE,
     ),
     Mistake(

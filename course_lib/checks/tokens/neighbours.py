@@ -88,7 +88,7 @@ def _nearest_with_a_twin(candidate: Any) -> Seen:
 
 def _nearest_by_small_differences(candidate: Any) -> Seen:
     """Cosines that differ in the fourth digit, and rows of very unlike lengths."""
-    angles = torch.tensor([0.0, 0.10, 0.11, 0.09, 0.12, 3.0])
+    angles = torch.tensor([0.0, 0.10, 0.115, 0.09, 0.125, 3.0])
     rows = torch.stack([angles.cos(), angles.sin()], -1) * torch.tensor(
         [[1.0], [9.0], [0.3], [20.0], [2.0], [1.0]]
     )
@@ -555,6 +555,14 @@ def _analogy_in_a_square_table(candidate: Any) -> Seen:
     return _answered(candidate, _table(6, 6, seed=230), _WORDS[:6], asked)
 
 
+def _analogy_with_sparse_rows(candidate: Any) -> Seen:
+    """Some rows have one large number, others many small ones: not every measure of length is the same."""
+    table = _table(8, 9, seed=250)
+    table[::2] *= (numbers(4, 9, seed=252) > 0.6).float() + 0.02
+    asked = [("apple", "fig", "pear", 4), ("phone", "plum", "king", 4), ("screen", "apple", "laptop", 4)]
+    return _answered(candidate, table, _WORDS[:8], asked)
+
+
 def _analogy_with_long_rows(candidate: Any) -> Seen:
     """One row a hundred times as long as the others."""
     table = _table(8, 4, seed=240) * torch.tensor([1, 1, 100, 1, 1, 1, 30, 1.0]).unsqueeze(-1)
@@ -652,11 +660,11 @@ _ANALOGY_MISTAKES = (
         _POINT_LINE,
     ),
     Mistake(
-        "opposite point",
+        "the farthest",
         _solving(lambda a, b, c: a - b - c),
-        "Your point lies opposite to b - a + c: all signs are turned.",
-        "Is there a minus sign before the whole, or the smallest cosine taken?",
-        _POINT_LINE,
+        "You find the words farthest from the point: the order, or all signs, are turned.",
+        "A large cosine is near. `argsort` begins with the smallest: is `descending=True` missing?",
+        "cosines.argsort(descending=True)",
     ),
     Mistake(
         "all three are added",
@@ -746,6 +754,13 @@ _ANALOGY_MISTAKES = (
         "Words opposite to the point count as near: a minus sign is lost.",
         "A cosine of -1 is as far as can be. Is there an `abs`, or a square?",
         "cosines.argsort(descending=True)",
+    ),
+    Mistake(
+        "divided by sums",
+        _solving(prepare=lambda table: F.normalize(table, p=1, dim=-1)),
+        "You divide by the sum of a row's numbers without signs, not by its length.",
+        "A length is the root of the sum of squares: `norm(dim=-1)`.",
+        _POINT_LINE,
     ),
     Mistake(
         "divided over the wrong axis",
@@ -887,6 +902,7 @@ ANALOGY: Exercise = Exercise(
         _analogy_all_the_others,
         _analogy_in_many_dimensions,
         _analogy_in_a_square_table,
+        _analogy_with_sparse_rows,
         _analogy_with_long_rows,
     ),
     mistakes=_ANALOGY_MISTAKES,

@@ -229,6 +229,11 @@ _MISTAKES = (
     Mistake("one too wide", _pairing(lambda i, n, window: _around(i, n, window + 1)), *_WIDTH),
     Mistake("one too narrow", _pairing(lambda i, n, window: _around(i, n, window - 1)), *_WIDTH),
     Mistake("half as wide", _pairing(lambda i, n, window: _around(i, n, window // 2)), *_WIDTH),
+    Mistake(
+        "half as wide, at least one",
+        _pairing(lambda i, n, window: _around(i, n, max(1, window // 2))),
+        *_WIDTH,
+    ),
     Mistake("twice as wide", _pairing(lambda i, n, window: _around(i, n, 2 * window)), *_WIDTH),
     Mistake("always one", _pairing(lambda i, n, window: _around(i, n, 1)), *_WIDTH),
     Mistake("always two", _pairing(lambda i, n, window: _around(i, n, 2)), *_WIDTH),
@@ -272,6 +277,11 @@ _MISTAKES = (
         _pairing(
             lambda i, n, window: (j for j in range(i - window, min(n, i + window + 1)) if j != i and j >= -n)
         ),
+        *_WRAPPED,
+    ),
+    Mistake(
+        "round the left end, once",
+        _pairing(lambda i, n, window: (j for j in range(i - window, min(n, i + window + 1)) if j != i)),
         *_WRAPPED,
     ),
     Mistake(

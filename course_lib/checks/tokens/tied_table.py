@@ -17,6 +17,7 @@ from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import WrongReturn
 from course_lib.checks.probe import a_module, a_tensor, gradients, numbers, yes
 from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, not_finite
+from course_lib.checks.tokens.shared import unlike
 
 STUB = '''
 class TiedEmbedding(nn.Module):
@@ -102,7 +103,7 @@ def _tied_vectors(candidate: Any) -> Seen:
     return {
         "vectors": vectors,
         "input changed": yes(not torch.equal(given, tokens)),
-        "second call differs": yes(again.shape != vectors.shape or not torch.equal(again, vectors)),
+        "second call differs": yes(unlike(vectors, again)),
     }
 
 
@@ -114,7 +115,7 @@ def _tied_logits(candidate: Any) -> Seen:
     return {
         "logits": logits,
         "input changed": yes(not torch.equal(given, x)),
-        "second call differs": yes(again.shape != logits.shape or not torch.equal(again, logits)),
+        "second call differs": yes(unlike(logits, again)),
     }
 
 
@@ -158,6 +159,9 @@ def _tied_a_row_is_moved(candidate: Any) -> Seen:
     }
 
 
+_NUMBERS = (_tied_sizes_that_are_equal, _tied_one_token, _tied_wide_rows, _tied_a_row_is_moved)
+
+
 def _tied_parameters(candidate: Any) -> Seen:
     module, _ = _build(candidate, 7, 5)
     return {"number of parameters": torch.tensor(float(sum(p.numel() for p in module.parameters())))}
@@ -179,9 +183,10 @@ def _tied_first_numbers(candidate: Any) -> Seen:
     """How large a fresh table's numbers are, times √D, in steps of about 40 per cent (half powers of 2)."""
     module = a_module(candidate, (), vocab_size=400, d_model=64)
     table = _tables(module, (400, 64))[0].detach() * 8.0
+    spread = table.std().clamp(min=1e-3)
     return {
-        "size of the first numbers": (2 * table.std().clamp(min=1e-3).log2()).round(),
-        "mean of the first numbers": table.mean().mul(4.0).round(),
+        "size of the first numbers": (2 * spread.log2()).round(),
+        "mean of the first numbers": (4 * table.mean() / spread).round(),
     }
 
 
@@ -258,10 +263,16 @@ def _root(module: Any) -> float:
 _SCALE_LINE = "return self.weight[tokens] * math.sqrt(self.weight.size(1))"
 _HEAD_LINE = "return x @ self.weight.T"
 _FIRST_LINE = "nn.Parameter(torch.randn(vocab_size, d_model) / math.sqrt(d_model))"
-_SIZE = (
-    "The table's first numbers are too large or too small: 1/√D is asked for.",
+_TOO_LARGE = (
+    "The table's first numbers are too large: their standard deviation should be 1/√D.",
     "nn.Embedding begins with a standard deviation of 1. Then the logits of an untrained model are √D times as "
-    "large as they should be, and its first loss too.",
+    "large as they should be, and its first loss is high.",
+    _FIRST_LINE,
+)
+_TOO_SMALL = (
+    "The table's first numbers are too small: their standard deviation should be 1/√D.",
+    "torch.randn has a standard deviation of 1: divide by √D, once. Numbers drawn evenly up to 1/√D, as nn.Linear "
+    "begins, have 1/√(3D).",
     _FIRST_LINE,
 )
 _UNSCALED = (
@@ -270,13 +281,20 @@ _UNSCALED = (
     _SCALE_LINE,
 )
 
+_OWN_TABLE = (
+    "Your two ends have a table each; both should use one.",
+    "A copy begins equal, learns from one end only, and goes its own way. Use the same parameter at both ends.",
+    _HEAD_LINE,
+)
+
 _MISTAKES = (
     Mistake(
-        "a table of its own",
-        _with(more=_add_head, unembed=lambda self, x: x @ self.head.T),
-        "Your head has a table of its own: a copy begins equal, and goes its own way.",
-        "A copy learns from one end only. Use the same parameter at both ends.",
-        _HEAD_LINE,
+        "a table of its own", _with(more=_add_head, unembed=lambda self, x: x @ self.head.T), *_OWN_TABLE
+    ),
+    Mistake(
+        "a table of its own for the vectors",
+        _with(more=_add_head, forward=lambda self, tokens: self.head[tokens] * _root(self)),
+        *_OWN_TABLE,
     ),
     Mistake(
         "two parameters, one memory",
@@ -460,17 +478,15 @@ _MISTAKES = (
         "padding_idx keeps one row from learning. Here id 0 is a token like any other.",
         _SCALE_LINE,
     ),
-    Mistake("numbers of size 1", _with(first=torch.randn), *_SIZE),
-    Mistake("numbers of size 0.02", _with(first=lambda n, d: torch.randn(n, d) * 0.02), *_SIZE),
-    Mistake("numbers of size 1/D", _with(first=lambda n, d: torch.randn(n, d) / d), *_SIZE),
-    Mistake("numbers of size √D", _with(first=lambda n, d: torch.randn(n, d) * math.sqrt(d)), *_SIZE),
-    Mistake("numbers of size 1/√V", _with(first=lambda n, d: torch.randn(n, d) / math.sqrt(n)), *_SIZE),
+    Mistake("numbers of size 1", _with(first=torch.randn), *_TOO_LARGE),
+    Mistake("numbers of size 0.02", _with(first=lambda n, d: torch.randn(n, d) * 0.02), *_TOO_SMALL),
+    Mistake("numbers of size 1/D", _with(first=lambda n, d: torch.randn(n, d) / d), *_TOO_SMALL),
+    Mistake("numbers of size √D", _with(first=lambda n, d: torch.randn(n, d) * math.sqrt(d)), *_TOO_LARGE),
+    Mistake("numbers of size 1/√V", _with(first=lambda n, d: torch.randn(n, d) / math.sqrt(n)), *_TOO_SMALL),
     Mistake(
         "uniform numbers",
         _with(first=lambda n, d: (2 * torch.rand(n, d) - 1) / math.sqrt(d)),
-        "The table's first numbers are too small: uniform draws up to 1/√D spread less.",
-        "Uniform numbers up to a have the standard deviation a/√3. torch.randn draws with a standard deviation of 1.",
-        _FIRST_LINE,
+        *_TOO_SMALL,
     ),
     Mistake(
         "numbers that are all positive",
@@ -560,7 +576,10 @@ _PROPERTIES = (
     ),
     Property(
         "another gradient",
-        lambda seen: agrees(seen, _tied_gradients, TIED_TABLE.reference),
+        lambda seen: (
+            agrees(seen, _tied_gradients, TIED_TABLE.reference)
+            or not all(agrees(seen, experiment, TIED_TABLE.reference) for experiment in _NUMBERS)
+        ),
         "The numbers are right, but a gradient is not.",
         "Is a part of the table or of x cut off, or one row kept from learning?",
     ),
@@ -571,9 +590,14 @@ _PROPERTIES = (
         "torch.randn draws numbers around 0.",
     ),
     Property(
-        "another size",
-        lambda seen: seen["tied first numbers"]["size of the first numbers"].item() == 0,
-        *_SIZE[:2],
+        "too large",
+        lambda seen: seen["tied first numbers"]["size of the first numbers"].item() <= 0,
+        *_TOO_LARGE[:2],
+    ),
+    Property(
+        "too small",
+        lambda seen: seen["tied first numbers"]["size of the first numbers"].item() >= 0,
+        *_TOO_SMALL[:2],
     ),
 )
 
@@ -586,10 +610,7 @@ TIED_TABLE: Exercise = Exercise(
     experiments=(
         _tied_vectors,
         _tied_logits,
-        _tied_sizes_that_are_equal,
-        _tied_one_token,
-        _tied_wide_rows,
-        _tied_a_row_is_moved,
+        *_NUMBERS,
         _tied_parameters,
         _tied_gradients,
         _tied_first_numbers,

@@ -180,6 +180,26 @@ def _trying_all(word: str, vocab: set[str]) -> list[str]:
     return [_UNKNOWN] if found is None else found
 
 
+def _trying_all_but_nothing(word: str, vocab: set[str]) -> list[str]:
+    return _trying_all(word, vocab) or [_UNKNOWN]
+
+
+def _signs_as_letters(word: str, vocab: set[str]) -> list[str]:
+    """`start += len(piece)`, where the piece has its two signs already."""
+    pieces: list[str] = []
+    start = 0
+    while start < len(word):
+        for end in range(len(word), start, -1):
+            piece = word[start:end] if start == 0 else f"##{word[start:end]}"
+            if piece in vocab:
+                pieces.append(piece)
+                start += len(piece)
+                break
+        else:
+            return [_UNKNOWN]
+    return pieces
+
+
 def _fewest(word: str, vocab: set[str]) -> list[str]:
     """The split with the fewest pieces, whatever the greedy way would do."""
     best: dict[int, list[str]] = {0: []}
@@ -329,6 +349,14 @@ _MISTAKES = (
         _trying_all,
         *_NO_WAY_BACK,
     ),
+    Mistake("a way back, and an empty word is unknown", _trying_all_but_nothing, *_NO_WAY_BACK),
+    Mistake(
+        "the signs are counted as letters",
+        _signs_as_letters,
+        "After a piece with ## you go on too far: its two signs are no letters of the word.",
+        'len("##ed") is 4, but two letters were read. Where did the piece end in the word?',
+        "start = end",
+    ),
     Mistake(
         "the fewest pieces",
         _fewest,
@@ -425,8 +453,8 @@ _MISTAKES = (
     Mistake(
         "only whole words",
         lambda word, vocab: [word] if word in vocab else [_UNKNOWN] if word else [],
-        "You look up whole words only: nothing is split.",
-        "If the whole word is not there, what of its beginning?",
+        "Only whole words are found in your answer; every other word becomes [UNK].",
+        "If the whole word is not there, what of its beginning? Then the rest is looked up with ## in front of it.",
         _LONGEST_LINE,
     ),
     Mistake(
@@ -529,7 +557,9 @@ _PROPERTIES = (
         "unknown too often",
         lambda seen: _all(
             seen,
-            lambda pieces, word, vocab: pieces != [_UNKNOWN] or _piecing()(word, vocab) == [_UNKNOWN],
+            lambda pieces, word, vocab: (
+                not word or pieces != [_UNKNOWN] or _piecing()(word, vocab) == [_UNKNOWN]
+            ),
         ),
         "You return [UNK] for a word that can be split.",
         "Which pieces does your loop never try: the whole rest, a single letter, the last piece?",
@@ -542,6 +572,12 @@ _PROPERTIES = (
         ),
         "You split a word that the greedy way cannot split.",
         "The longest piece is taken, and there is no way back: if nothing fits after it, the word is [UNK].",
+    ),
+    Property(
+        "an empty word",
+        lambda seen: _all(seen, lambda pieces, word, vocab: bool(word) or not pieces),
+        "An empty word has no pieces; your list is not empty.",
+        "With nothing to split, the list stays empty. Is there an `or` behind your list?",
     ),
     Property(
         "not the longest",

@@ -126,6 +126,7 @@ class MaskPainter(Explorer):
         if self._target is None:
             self.check.layout.display = "none"
         figure, axes = new_figure(8.0, _height(8.0, self._queries, self._keys), 3)
+        figure.set_layout_engine("compressed")  # made for panels of square cells
         self._panels = _prepare(axes, self._scores, self._queries, self._keys)
         every_cell = [box for row in self.cells for box in row]
         self._place_of = {
@@ -219,6 +220,7 @@ class MaskPainter(Explorer):
     def static(self) -> Picture:
         """Show scores, masked scores and weights of the mask as it is."""
         figure, axes = new_figure(7.0, _height(7.0, self._queries, self._keys), 3)
+        figure.set_layout_engine("compressed")
         panels = _prepare(axes, self._scores, self._queries, self._keys)
         freeze_layout(figure)
         state = self._see()
@@ -260,7 +262,7 @@ class MaskPainter(Explorer):
 
     def _grid(self) -> widgets.GridBox:
         """Lay out the checkboxes under the keys' words and beside the queries' words."""
-        low = {"height": "24px"}
+        low = {"height": "24px", "margin": "0 2px"}
         parts: list[widgets.Widget] = [widgets.Label("query ↓ · key →", layout=low)]
         parts += [widgets.Label(short(key, 9), layout={**low, "margin": "0 auto"}) for key in self._keys]
         for query, row in zip(self._queries, self.cells, strict=True):
