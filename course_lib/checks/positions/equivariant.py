@@ -497,7 +497,7 @@ _EQUIVARIANT_PROPERTIES = (
 
 EQUIVARIANT: Exercise = Exercise(
     id="03.is_equivariant",
-    title="Does it treat all positions alike?",
+    title="A test for equivariance",
     stub=EQUIVARIANT_STUB,
     reference=_judge(_rows_follow),
     experiments=(

@@ -81,7 +81,7 @@ def _build(candidate: Any, d_model: int = _WIDTH, max_len: int = _LENGTH) -> tup
         raise WrongReturn(
             "a table of another shape",
             f"No learned table is (max_len, d_model) = ({max_len}, {d_model}); yours: {shapes[0]}."[:83],
-            "One row a position, d_model numbers wide. `__init__` takes d_model first, then max_len; nn.Embedding takes "
+            "One row a position, d_model wide. `__init__` takes d_model first, then max_len; nn.Embedding takes "
             "the number of rows first.",
         )
     raise WrongReturn(

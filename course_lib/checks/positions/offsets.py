@@ -348,7 +348,7 @@ _OFFSET_PROPERTIES = (
 
 OFFSET: Exercise = Exercise(
     id="03.dot_by_offset",
-    title="How alike are two positions?",
+    title="Likeness by offset",
     stub=OFFSET_STUB,
     reference=_by_offset(),
     experiments=(

@@ -406,7 +406,7 @@ _SINUSOIDAL_PROPERTIES = (
         "row 0",
         lambda seen: torch.allclose(_small(seen)[0], torch.tensor([0.0, 1.0] * 4).double(), atol=1e-3),
         "Row 0 of your table should be 0, 1, 0, 1 and so on.",
-        "At position 0 every angle is 0: sin 0 is 0, cos 0 is 1. Do positions begin at 0, do sines and cosines take turns?",
+        "At position 0 every angle is 0; cos 0 is 1. Do positions begin at 0, do sines and cosines take turns?",
     ),
     Property(
         "pairs of unlike angles",
