@@ -24,6 +24,14 @@ layers = pytest.mark.parametrize("layer", LAYERS)
 sizes = st.integers(1, 5)
 
 
+def randomised(module):
+    """Add N(0, 1) to every weight: a new model says nearly the same whatever it has read."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += torch.randn_like(parameter)
+    return module
+
+
 def parts(state):
     """The tensors of a state: one, or the LSTM's two."""
     return state if isinstance(state, tuple) else (state,)
@@ -164,13 +172,31 @@ def test_a_language_model_scores_the_vocabulary_after_each_token_from_the_past_a
 
 
 @layers
+def test_the_state_of_a_language_model_stands_for_the_whole_prefix(layer):
+    model, tokens = randomised(language_model(layer)), torch.randint(7, (2, 6))
+    whole, last = model(tokens)
+    _, state = model(tokens[:, :4])
+    rest, state = model(tokens[:, 4:], state)
+    torch.testing.assert_close(rest, whole[:, 4:])
+    torch.testing.assert_close(parts(state), parts(last))
+    assert (model(tokens[:, 4:])[0] - rest).abs().max() > 1e-3
+
+
+@layers
 def test_generation_with_the_state_equals_feeding_the_whole_prefix_each_time(layer):
-    model, prompt = language_model(layer), torch.tensor([[1, 2, 3]])
-    tokens = prompt
-    for _ in range(8):
-        logits, _ = model(tokens)
-        tokens = torch.cat([tokens, logits[:, -1].argmax(-1, keepdim=True)], dim=1)
-    assert torch.equal(generate(model, prompt, 8, temperature=0), tokens)
+    prompt, memory_mattered = torch.tensor([[1, 2, 3]]), False
+    for seed in range(5):
+        torch.manual_seed(seed)
+        model = randomised(language_model(layer))
+        by_prefix, by_last_token = prompt, prompt
+        for _ in range(8):
+            logits, _ = model(by_prefix)
+            by_prefix = torch.cat([by_prefix, logits[:, -1].argmax(-1, keepdim=True)], dim=1)
+            logits, _ = model(by_last_token[:, -1:])
+            by_last_token = torch.cat([by_last_token, logits[:, -1].argmax(-1, keepdim=True)], dim=1)
+        assert torch.equal(generate(model, prompt, 8, temperature=0), by_prefix)
+        memory_mattered = memory_mattered or not torch.equal(by_prefix, by_last_token)
+    assert memory_mattered, "these models would write the same without a memory"
 
 
 def test_generation_reads_the_prompt_once_and_then_one_token_a_step():
@@ -220,6 +246,27 @@ def test_seq2seq_gives_logits_and_with_attention_weights_that_sum_to_one_over_th
     assert weights.shape == (2, 4, 5)
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4))
     assert (weights[1, :, 2:] == 0).all()
+
+
+def test_the_weights_of_a_step_stand_at_its_place_and_come_from_the_state_before_it():
+    model = randomised(seq2seq(True))
+    memory, mask, state = model.encode(SOURCE, PAD)
+    _, weights = model(SOURCE, TARGET, PAD)
+    for step in range(4):
+        _, expected = model.attention(state[:, None], memory, memory, mask)
+        torch.testing.assert_close(weights[:, step : step + 1], expected)
+        _, _, state = model.decode(TARGET[:, step : step + 1], memory, mask, state)
+
+
+def test_the_first_decoder_state_is_made_of_the_last_states_of_both_readers():
+    model = randomised(seq2seq(False))
+    _, _, state = model.encode(SOURCE, PAD)
+    for row, length in ((0, 5), (1, 2)):
+        x = model.src_embedding(SOURCE[row : row + 1, :length])
+        _, rightwards = model.encoder.forward_rnn(x)
+        _, leftwards = model.encoder.backward_rnn(x.flip(1))
+        both = torch.cat([rightwards, leftwards], dim=-1)
+        torch.testing.assert_close(state[row : row + 1], torch.tanh(model.bridge(both)))
 
 
 @both_kinds
@@ -273,6 +320,23 @@ def test_greedy_stops_when_every_row_has_ended_and_at_the_latest_after_max_len()
     with torch.no_grad():
         model.to_logits.bias[EOS] = -50.0
     assert model.greedy(SOURCE, src_pad_id=PAD, bos_id=SOS, eos_id=EOS, max_len=6).shape == (2, 6)
+
+
+def test_a_row_that_has_ended_repeats_its_end_while_the_others_write_on():
+    class Scripted(Seq2Seq):
+        """Writes 3, end, 4, 5, end in the first row and 4, 5, 6, end, 3 in the second."""
+
+        def decode(self, tgt_inputs, memory, mask, state):
+            _, _, state = super().decode(tgt_inputs, memory, mask, state)
+            said = torch.tensor([[3, EOS, 4, 5, EOS], [4, 5, 6, EOS, 3]])[:, len(fed)]
+            fed.append(tgt_inputs[:, 0].tolist())
+            return nn.functional.one_hot(said, 9)[:, None].float(), None, state
+
+    fed: list[list[int]] = []
+    model = Scripted(src_vocab_size=8, tgt_vocab_size=9, d_model=6, attention=False)
+    written = model.greedy(SOURCE, src_pad_id=PAD, bos_id=SOS, eos_id=EOS, max_len=9)
+    assert written.tolist() == [[3, EOS, EOS, EOS], [4, 5, 6, EOS]]
+    assert fed == [[SOS, SOS], [3, 4], [EOS, 5], [EOS, 6]]
 
 
 @both_kinds

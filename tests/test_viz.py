@@ -42,6 +42,10 @@ def temperature() -> viz.SoftmaxTemperature:
     return viz.SoftmaxTemperature(q, k, labels=list("ABCDE"))
 
 
+def noise(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(6))
+
+
 def weights(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(5)).mul(2).softmax(-1)
 
@@ -211,13 +215,13 @@ def test_no_words_of_an_explorer_are_cut_off(name: str) -> None:
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: viz.MaskPainter(torch.randn(8, 8), [f"internationally{n}" for n in range(8)]),
-        lambda: viz.MaskPainter(torch.randn(2, 8), ["internationally", "b"], list("abcdefgh")),
-        lambda: viz.MaskPainter(torch.randn(6, 1), list("abcdef"), ["key"]),
-        lambda: viz.PositionScrubber(torch.randn(2, 2)),
+        lambda: viz.MaskPainter(noise(8, 8), [f"internationally{n}" for n in range(8)]),
+        lambda: viz.MaskPainter(noise(2, 8), ["internationally", "b"], list("abcdefgh")),
+        lambda: viz.MaskPainter(noise(6, 1), list("abcdef"), ["key"]),
+        lambda: viz.PositionScrubber(noise(2, 2)),
         lambda: viz.PositionScrubber(sinusoids(512, 256)),
-        lambda: viz.EmbeddingNeighbours(["a", "internationally"], torch.randn(2, 2)),
-        lambda: viz.EmbeddingNeighbours([f"word{n}" for n in range(300)], torch.randn(300, 50)),
+        lambda: viz.EmbeddingNeighbours(["a", "internationally"], noise(2, 2)),
+        lambda: viz.EmbeddingNeighbours([f"word{n}" for n in range(300)], noise(300, 50)),
         lambda: viz.GradientThroughTime({name: linear_rnn for name in "abcdef"}, lengths=[2, 1000]),
     ],
 )
@@ -433,6 +437,10 @@ def test_entropy_is_zero_for_one_label_and_the_logarithm_of_n_for_equal_ones() -
 def test_numbers_and_shares_are_written_as_a_reader_expects() -> None:
     assert [theme.number(x) for x in (-1.234, -0.001, math.inf)] == ["−1.23", "0.00", "∞"]
     assert [theme.percent(x) for x in (0.314, 0.001, 0.0)] == ["31 %", "< 1 %", "0 %"]
+    small = [
+        theme.scientific(x) for x in (0.0, 0.0234, 0.0001, 3.14e-5, -2e-12, 250.0, 999.6, math.inf, math.nan)
+    ]
+    assert small == ["0", "0.0234", "0.0001", "3.1 · 10⁻⁵", "−2.0 · 10⁻¹²", "250", "1.0 · 10³", "∞", "NaN"]
 
 
 @pytest.mark.parametrize(
@@ -1275,3 +1283,10 @@ def test_an_own_preset_is_a_button() -> None:
     (button,) = explorer.presets
     button.click()
     assert torch.equal(explorer.mask, torch.eye(4).bool()) and "4 of 16 cells may attend;" in said(explorer)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_array_that_may_not_be_written_to_brings_no_warning() -> None:
+    fixed = np.broadcast_to(np.arange(3.0), (4, 3))
+    viz.show_scores(fixed, FOUR, ["a", "b", "c"])
+    viz.PositionScrubber(fixed)

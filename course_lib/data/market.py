@@ -13,11 +13,8 @@ from collections.abc import Sequence
 FRUIT = ("orange", "banana", "lemon", "pear", "plum", "peach", "mango", "fig")
 COMPUTERS = ("phone", "laptop", "screen", "tablet", "keyboard", "printer", "camera", "server")
 AMBIGUOUS = "apple"
-NEW_WORDS = {
-    "cherry": "fruit",
-    "android": "computers",
-    "computer": "computers",
-}  # kept out of `sample_sentences`
+# Kept out of `sample_sentences`, to come in later.
+NEW_WORDS = {"cherry": "fruit", "android": "computers", "computer": "computers"}
 
 ROLES: dict[tuple[str, str], tuple[str, ...]] = {
     # (man, woman): what their sentences are about
@@ -129,12 +126,14 @@ def sample_sentences_with(word: str, kind: str, n: int, *, seed: int) -> list[li
         Sentences as lists of words, each with the word once.
 
     Raises:
-        ValueError: another kind, or `n` below 1.
+        ValueError: another kind, `n` below 1, or no word.
     """
     if kind not in ("fruit", "computers") or n < 1:
         raise ValueError(
             f"sample_sentences_with: kind must be 'fruit' or 'computers' and n at least 1, got {kind!r} and {n}"
         )
+    if word.split() != [word]:
+        raise ValueError(f"sample_sentences_with: word must be one word, got {word!r}")
     draw = random.Random(seed)
     return [_sentence(kind, draw, noun=word) for _ in range(n)]
 

@@ -207,7 +207,7 @@ def scientific(value: float) -> str:
     """Write a number of any size: 0.02 → "0.02", 0.000031 → "3.1 · 10⁻⁵", 250000 → "2.5 · 10⁵"."""
     if math.isnan(value) or math.isinf(value) or value == 0:
         return number(value, 0)
-    if 1e-3 <= abs(value) < 999.5:
+    if 1e-4 <= abs(value) < 999.5:
         return f"{value:.3g}".replace("-", "−")
     size, exponent = f"{value:.1e}".split("e")
     raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

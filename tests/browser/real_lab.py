@@ -6,6 +6,7 @@ import ast
 import html
 import json
 import re
+import symtable
 import time
 import urllib.request
 from collections.abc import Callable
@@ -184,11 +185,12 @@ class Notebook:
         return self.page.locator(".jp-Notebook .jp-Cell").nth(places[0])
 
     def arguments(self, kind: str) -> str:
-        """Return what the notebook gives to an explorer without naming it, as it stands in the source."""
-        (source,) = {source for source in self.sources if re.search(rf"^\w+ = {kind}\(", source, re.M)}
-        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-        (call,) = [node for node in calls if isinstance(node.func, ast.Name) and node.func.id == kind]
-        return ", ".join(str(ast.get_source_segment(source, argument)) for argument in call.args)
+        """Return what the notebook gives to an explorer without naming it."""
+        return ", ".join(ast.unparse(argument) for argument in self._call(kind).args)
+
+    def options(self, kind: str) -> str:
+        """Return what the notebook gives to an explorer by name."""
+        return ", ".join(f"{each.arg}={ast.unparse(each.value)}" for each in self._call(kind).keywords)
 
     def run_for(self, kind: str) -> None:
         """Run what an explorer stands on and no more: the cells that define what it is made of."""
@@ -207,6 +209,18 @@ class Notebook:
         for at in needed:
             self.run(cells.nth(at))
         assert not self.error_texts(), "a cell failed:\n" + "\n".join(self.error_texts())
+
+    def _call(self, kind: str) -> ast.Call:
+        """Find the one place where the notebook makes an explorer; the cells that make it may repeat it."""
+        made = [source for source in self.sources if re.search(rf"^\w+ = {kind}\(", source, re.M)]
+        calls = [
+            node
+            for source in dict.fromkeys(made)
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == kind
+        ]
+        (call,) = calls
+        return call
 
     def explorer(self, kind: str) -> OnPage:
         """Build an explorer afresh and show it: run the cell that makes it and the one that names it."""
@@ -393,16 +407,27 @@ def visible(found: Locator) -> list[Locator]:
 
 
 def names_in(source: str) -> tuple[set[str], set[str]]:
-    """Return the names that a cell makes, and all the names that stand in it."""
-    made, used = set(), set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Name):
-            (made if isinstance(node.ctx, ast.Store) else used).add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            made.add(node.name)
-        elif isinstance(node, ast.alias):
-            made.add((node.asname or node.name).split(".")[0])
-    return made, used
+    """Return the names that a cell makes, and those that it needs from cells before it."""
+    made: set[str] = set()
+    needed: set[str] = set()
+    for statement in ast.parse(source).body:
+        scopes = [symtable.symtable(ast.unparse(statement), "a statement", "exec")]
+        assigned = {
+            each.get_name()
+            for each in scopes[0].get_symbols()
+            if each.is_assigned() or each.is_imported() or each.is_namespace()
+        }
+        if isinstance(statement, ast.For | ast.With):  # its own names are made before its body uses them
+            made |= assigned
+        while scopes:
+            scope = scopes.pop()
+            of_cell = [
+                each for each in scope.get_symbols() if scope.get_type() == "module" or each.is_global()
+            ]
+            needed |= {each.get_name() for each in of_cell if each.is_referenced()} - made
+            scopes += scope.get_children()
+        made |= assigned
+    return made, needed
 
 
 def pixels(png: bytes) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 import torch
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
@@ -96,8 +97,10 @@ def captioned(caption: str, control: widgets.Widget) -> widgets.HBox:
 
 def floats(name: str, value: Values, *dims: int) -> Tensor:
     try:
-        # A copy: what the caller does to its tensor later does not reach the explorer.
-        tensor = torch.as_tensor(value).detach().cpu().double().clone()
+        # A copy: what the caller does to its tensor later does not reach the explorer. Of an array it is made
+        # first, for PyTorch warns of arrays that may not be written to.
+        given = value.copy() if isinstance(value, np.ndarray) else value
+        tensor = torch.as_tensor(given).detach().cpu().double().clone()
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name} must be numbers, got {value!r}") from error
     if tensor.dim() not in dims or tensor.numel() == 0:

@@ -247,9 +247,8 @@ def _prepare(ax: Axes, names: Sequence[str], threshold: float) -> dict[str, Line
         ax.set(xticks=[], ylabel="norm of the gradient")
         ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
         ax.axhline(threshold, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-        note = scientific(threshold)
-        beside = ax.get_yaxis_transform()
-        ax.text(0.01, threshold, note, transform=beside, va="top", fontsize=8, color=GREY)
+        look = {"textcoords": "offset points", "va": "top", "fontsize": 8, "color": GREY}
+        ax.annotate(scientific(threshold), (0, threshold), (5, -3), xycoords=ax.get_yaxis_transform(), **look)
     return lines
 
 

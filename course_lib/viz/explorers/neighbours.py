@@ -242,21 +242,19 @@ class EmbeddingNeighbours(Explorer):
 
     def _scatter(self, ax: Axes) -> list[Artist]:
         """Draw all words as small markers, a group its own, and settle the frame of the map."""
-        (size, alpha), still = ((30, 0.8) if len(self._words) <= 60 else (9, 0.4)), []
+        still: list[Artist] = []
+        few = len(self._words) <= 60
         grouped = {member for members in self._groups.values() for member in members}
-        parts = [
-            (name, [self._places[member] for member in members], COLOURS[n], MARKERS[n])
-            for n, (name, members) in enumerate(self._groups.items())
-        ]
         rest = [place for each, place in self._places.items() if each not in grouped]
+        for n, (name, members) in enumerate(self._groups.items()):
+            x, y = self._points[[self._places[member] for member in members]].T.numpy()
+            look = {"color": COLOURS[n], "marker": MARKERS[n], "label": short(name, 14)}
+            still.append(ax.scatter(x, y, s=30, zorder=2.2, **look))
         if rest:
-            looks = (GREY, "P") if parts else (BLUE, "o")
-            parts.append(("other", rest, *looks))
-        for name, places, colour, marker in parts:
-            x, y = self._points[places].T.numpy()
-            still.append(
-                ax.scatter(x, y, s=size, color=colour, marker=marker, label=name, zorder=2, alpha=alpha)
-            )
+            x, y = self._points[rest].T.numpy()
+            look = {"color": GREY if grouped else BLUE, "marker": "P" if grouped and few else "o"}
+            size, alpha = (30, 0.8) if few else (9, 0.4)
+            still.append(ax.scatter(x, y, s=size, alpha=alpha, label="other", zorder=2, **look))
         reach = self._points
         if self._table.size(1) == 2:  # cosines are angles at the origin, which only this map holds
             still += ax.plot([0.0], [0.0], marker="+", markersize=10, color="black", linestyle="", zorder=1)
@@ -271,7 +269,7 @@ class EmbeddingNeighbours(Explorer):
             ax.legend(
                 loc="lower center",
                 bbox_to_anchor=(0.5, 1.0),
-                ncols=len(parts),
+                ncols=min(len(still), 4),
                 frameon=False,
                 handletextpad=0.2,
             )

@@ -114,7 +114,7 @@ class PositionScrubber(Explorer):
                 right.plot(
                     offsets, self._dots[place], linestyle=dash, color=colour, label=f"position {place}"
                 )
-            right.set(xlabel="offset", title="dot product with the row at that offset")
+            right.set(xlabel="offset", title="dot product by offset")
             right.legend(frameon=False)
             right.grid(color="#e5e5e5", linewidth=0.6)
         digits = _digits(self._dots)

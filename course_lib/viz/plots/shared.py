@@ -27,7 +27,9 @@ def picture_of(figure: Figure, title: str | None, parts: Mapping[str, str]) -> P
 def tensor_of(name: str, value: Values, *dims: int) -> Tensor:
     """Take numbers in any form, in double precision and apart from any graph."""
     try:
-        tensor = torch.as_tensor(value).detach().cpu().double()
+        # PyTorch warns of arrays that may not be written to, as those of a file or of a `broadcast_to` may not.
+        given = value.copy() if isinstance(value, np.ndarray) else value
+        tensor = torch.as_tensor(given).detach().cpu().double()
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name} must be numbers, got {value!r}") from error
     if tensor.dim() not in dims or tensor.numel() == 0:
