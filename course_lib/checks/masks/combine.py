@@ -14,7 +14,15 @@ from torch import Tensor
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import WrongReturn
-from course_lib.checks.masks.shared import FLIPPED, boolean, keys_of, last_queries, not_a_boolean_mask, unlike
+from course_lib.checks.masks.shared import (
+    FLIPPED,
+    boolean,
+    changes_an_input,
+    keys_of,
+    last_queries,
+    not_a_boolean_mask,
+    unlike,
+)
 from course_lib.checks.probe import a_function, kind_of, yes
 from course_lib.checks.shared import left_to_chance
 
@@ -49,8 +57,6 @@ _UNLIKE, _OTHER, _FULL = (
 
 
 def _three(result: Any) -> list[Tensor]:
-    if isinstance(result, dict):
-        result = list(result.values())
     if isinstance(result, Tensor) or not isinstance(result, (tuple, list)):
         what = "one tensor" if isinstance(result, Tensor) else kind_of(result)
         if result is None:
@@ -79,8 +85,9 @@ def _three(result: Any) -> list[Tensor]:
 def _masks_of(candidate: Any, src: list[list[int]], tgt: list[list[int]], pad_id: int) -> Seen:
     """See the three masks as attention with three heads would: broadcast to (B, H, Tq, Tk)."""
     given = torch.tensor(src), torch.tensor(tgt)
-    masks = _three(a_function(candidate)(given[0].clone(), given[1].clone(), pad_id))
-    (n_batch, ts), tt = given[0].shape, given[1].size(1)
+    masks = _three(a_function(candidate)(*given, pad_id))
+    (n_batch, ts), tt = (len(src), len(src[0])), len(tgt[0])
+    changed = given[0].tolist() != src or given[1].tolist() != tgt
     seen: Seen = {}
     for name, mask, (n_queries, n_keys) in zip(_NAMES, masks, ((ts, ts), (tt, tt), (tt, ts)), strict=True):
         wanted = (n_batch, _HEADS, n_queries, n_keys)
@@ -89,13 +96,19 @@ def _masks_of(candidate: Any, src: list[list[int]], tgt: list[list[int]], pad_id
         except RuntimeError:
             raise WrongReturn(
                 f"the {name} mask does not broadcast",
-                f"Your {name} mask, {tuple(mask.shape)}, does not broadcast to (B, H, Tq, Tk) = {wanted}."[
-                    :83
-                ],
-                f"There are {n_batch} sentences, {_HEADS} heads, {ts} tokens in src and {tt} in tgt. Sizes are matched "
-                "from the right; a size of 1 is repeated. Which axis stands where?",
+                f"Your {name} mask, {_sizes(mask)}, does not broadcast to {wanted}.",
+                f"(B, H, Tq, Tk) = {wanted}: there are {n_batch} sentences, {_HEADS} heads, {ts} tokens in src and {tt} in "
+                "tgt. Sizes are matched from the right; a size of 1 is repeated. Which axis stands where?",
             ) from None
-    return seen | {"masks are boolean": torch.stack([boolean(mask) for mask in masks])}
+    return seen | {
+        "masks are boolean": torch.stack([boolean(mask) for mask in masks]),
+        "input changed": yes(changed),
+    }
+
+
+def _sizes(mask: Tensor) -> str:
+    """The shape of a mask in words, of few letters also where it has many axes."""
+    return str(tuple(mask.shape)) if mask.dim() <= 5 else f"of {mask.dim()} axes"
 
 
 _SRC, _TGT = [[4, 5, 6, 7, 8], [5, 4, 9, 0, 0]], [[3, 6, 7, 0], [3, 5, 0, 0]]
@@ -104,11 +117,8 @@ _SRC, _TGT = [[4, 5, 6, 7, 8], [5, 4, 9, 0, 0]], [[3, 6, 7, 0], [3, 5, 0, 0]]
 def _masks_of_unlike_sizes(candidate: Any) -> Seen:
     seen = _masks_of(candidate, _SRC, _TGT, 0)
     again = _masks_of(candidate, _SRC, _TGT, 0)
-    src, tgt = torch.tensor(_SRC), torch.tensor(_TGT)
-    candidate(src, tgt, 0)
     return seen | {
-        "input changed": yes(src.tolist() != _SRC or tgt.tolist() != _TGT),
-        "second call differs": torch.stack([unlike(seen[name], again[name]) for name in seen]).amax(),
+        "second call differs": torch.stack([unlike(seen[name], again[name]) for name in seen]).amax()
     }
 
 
@@ -192,7 +202,7 @@ def _zero_is_padding(change: Callable | None = None) -> Callable:
 
 def _overwrites(src: Tensor, tgt: Tensor, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
     masks = _masks()(src, tgt, pad_id)
-    src.ne_(pad_id)
+    src[src == pad_id] = -7
     return masks
 
 
@@ -536,12 +546,7 @@ def _padding_seen(name: str, tokens: list[list[int]]) -> Callable[[dict[str, See
 
 
 _COMBINE_PROPERTIES = (
-    Property(
-        "changes its input",
-        lambda seen: seen[_UNLIKE]["input changed"].item() == 0,
-        "Your code changes the tokens it was given.",
-        "An assignment to `src[…]`, and methods that end in `_`, write into the caller's tensor.",
-    ),
+    changes_an_input("tokens"),
     left_to_chance(_UNLIKE),
     *not_a_boolean_mask(
         lambda seen: torch.cat([seen[_UNLIKE][f"{name} mask"].flatten() for name in _NAMES]),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import WrongReturn
+from course_lib.checks.masks.shared import changes_an_input
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, yes
 from course_lib.checks.shared import agrees
 
@@ -24,14 +25,18 @@ class RepairedReader(nn.Module):
     Layers: word, an nn.Embedding(vocab_size, d_model); w_q, w_k, w_v, each an nn.Linear(d_model,
     d_model); answer, an nn.Linear(d_model, n_topics). A fresh Reader reads its very first batch
     rightly: there, the repaired one gives the same logits. A sentence's logits depend on its own
-    real tokens only: not on its neighbours, nor on the padding, nor on what was read before.
+    real tokens only: not on its neighbours, nor on the padding, nor on what was read before. The
+    tokens stay as they were, and gradients reach all layers as before.
     """
 
     def __init__(self, vocab_size, n_topics, d_model, pad_id):
         super().__init__()
 
     def forward(self, tokens):
-        """Map tokens, (B, T), rows filled up at the end with pad_id, to logits, (B, n_topics)."""
+        """Map tokens, (B, T), to logits, (B, n_topics).
+
+        Rows hold at least one word, and are filled up at the end with pad_id, which need not be 0.
+        """
 '''
 
 _VOCABULARY, _TOPICS, _WIDTH = 11, 3, 6
@@ -57,6 +62,7 @@ _FIRST, _SECOND, _OTHERS = (
     "a second batch of the same size",
     "the same sentence among others",
 )
+_GRADIENTS = "reader gradients"
 
 
 def _build(candidate: Any, pad_id: int = 0) -> nn.Module:
@@ -88,8 +94,14 @@ def _build(candidate: Any, pad_id: int = 0) -> nn.Module:
         word.weight.copy_(numbers(_VOCABULARY, _WIDTH, seed=50))
     for number, (name, (n_in, n_out)) in enumerate(_LINEAR.items()):
         layer = getattr(module, name, None)
-        if not isinstance(layer, nn.Linear) or layer.weight.shape != (n_out, n_in) or layer.bias is None:
-            raise _no_layer(name, "nn.Linear with a bias")
+        if not isinstance(layer, nn.Linear) or layer.weight.shape != (n_out, n_in):
+            raise _no_layer(name, "nn.Linear")
+        if layer.bias is None:
+            raise WrongReturn(
+                f"no bias in {name}",
+                f"{name} has no bias; your colleague's has one.",
+                "nn.Linear has a bias by default. Take `__init__` over from your colleague.",
+            )
         with torch.no_grad():
             layer.weight.copy_(numbers(n_out, n_in, seed=51 + number, std=n_in**-0.5 * 2))
             layer.bias.copy_(numbers(n_out, seed=61 + number, std=0.3))
@@ -110,15 +122,17 @@ def _read(module: nn.Module, sentences: list[list[int]]) -> Tensor:
 
 def _reading(candidate: Any, *batches: list[list[int]], pad_id: int = 0) -> Seen:
     """Let one reader read several batches, one after the other."""
-    module = _build(candidate, pad_id)
-    return {f"logits of batch {number}": _read(module, batch) for number, batch in enumerate(batches, 1)}
+    module, seen, changed = _build(candidate, pad_id), {}, False
+    for number, batch in enumerate(batches, 1):
+        tokens = torch.tensor(batch)
+        seen[f"logits of batch {number}"] = a_tensor(module(tokens), called="the logits, one tensor")
+        changed = changed or tokens.tolist() != batch
+    return seen | {"input changed": yes(changed)}
 
 
 def _the_first_batch(candidate: Any) -> Seen:
-    module = _build(candidate)
-    tokens = torch.tensor(_A)
-    logits = a_tensor(module(tokens), called="the logits, one tensor")
-    seen = {"logits": logits, "input changed": yes(tokens.tolist() != _A)}
+    seen = _reading(candidate, _A)
+    seen["logits"] = seen.pop("logits of batch 1")
     with torch.no_grad():
         second, third = _read(_build(candidate), _A), _read(_build(candidate), _A)
     return seen | {"second call differs": yes(not torch.allclose(second, third, atol=1e-6, equal_nan=True))}
@@ -650,13 +664,11 @@ _RUN_MISTAKES = (
 )
 
 
+_CUT = "`.detach()`, `.data`, `torch.tensor(…)` and torch.no_grad() cut the gradient: such a reader could not learn."
+
+
 _RUN_PROPERTIES = (
-    Property(
-        "changes its input",
-        lambda seen: seen[_FIRST]["input changed"].item() == 0,
-        "Your reader changes the tokens it was given.",
-        "Methods that end in `_`, and assignments to `tokens[…]`, overwrite the caller's tensor.",
-    ),
+    changes_an_input("tokens"),
     Property(
         "left to chance",
         lambda seen: seen[_FIRST]["second call differs"].item() == 0,
@@ -713,10 +725,34 @@ _RUN_PROPERTIES = (
         "Is a mask made in training only, or kept until train() or eval() is called?",
     ),
     Property(
+        "another id of the padding",
+        lambda seen: agrees(seen, _another_id_of_the_padding, RUN.reference),
+        "Right where the padding has the id 0; wrong with another pad_id.",
+        "The reader is told its pad_id when it is built. Does a 0, or a `>`, stand where `!= self.pad_id` belongs?",
+    ),
+    Property(
         "two readers",
         lambda seen: agrees(seen, _two_readers, RUN.reference),
         "Two readers disturb each other: what one has read changes the other.",
         "Is something kept in the class, in a default argument or in a global variable?",
+    ),
+    Property(
+        "no gradient",
+        lambda seen: any(gradient.abs().max() > 0 for gradient in seen[_GRADIENTS].values()),
+        "The logits are right, but no gradient flows back to any layer.",
+        _CUT,
+    ),
+    Property(
+        "no gradient to some layers",
+        lambda seen: all(gradient.abs().max() > 0 for gradient in seen[_GRADIENTS].values()),
+        "The logits are right, but to some layer no gradient flows back.",
+        _CUT,
+    ),
+    Property(
+        "another gradient",
+        lambda seen: agrees(seen, _reader_gradients, RUN.reference),
+        "The logits are right, but the gradients are not your colleague's.",
+        f"Through a part of the formula none flows back. {_CUT}",
     ),
 )
 

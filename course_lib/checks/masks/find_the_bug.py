@@ -5,6 +5,7 @@ B batch · Tq queries · Tk keys
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +26,9 @@ def test_masked_softmax(masked_softmax):
             exactly 0 for the other keys, so that a sentence of length 0 gets zeros only. The tensors
             it was given stay as they were.
 
-    It is tried on sound code in two styles, on the published code, and on code that has only one of
-    the faults of the published code. It must find each of them.
+    It is tried on sound code in two styles, whose weights may differ in the last digits: there it
+    stays silent. And on the published code, and on code that has only one of its two faults: there it
+    raises AssertionError, every time it is run.
     """
 '''
 
@@ -94,8 +96,14 @@ class _Watched:
     def rejected_by(self, test: Any) -> tuple[bool, bool]:
         """Return whether the test rejects the code, and whether it returned something odd."""
 
-        def masked_softmax(scores: Tensor, valid_lens: Tensor) -> Tensor:
-            return self(scores, valid_lens)
+        def masked_softmax(*given: Any, **named: Any) -> Tensor:
+            try:
+                bound = inspect.signature(self.code).bind(*given, **named)
+            except TypeError:
+                raise _other_call(
+                    "The function takes scores and valid_lens: masked_softmax(scores, lengths)."
+                ) from None
+            return self(*bound.args)
 
         try:
             result = test(masked_softmax)
@@ -106,7 +114,13 @@ class _Watched:
         except Exception as error:
             if self.inside and not self.sound:
                 return True, False  # what sound code does without complaint, the faulty code fell over
-            if self.inside or ("`raise " not in line_of(error) and self.sound):
+            if self.inside:  # sound code stops only on what it was not promised
+                raise _other_call(
+                    "Its scores are a tensor of floats, (B, Tq, Tk); valid_lens is a tensor of B whole numbers from 0 "
+                    f"to Tk. Python says: {type(error).__name__}: {error}"[:300].replace("\n", " ")
+                    + "."
+                ) from error
+            if isinstance(error, WrongReturn) or ("`raise " not in line_of(error) and self.sound):
                 raise
             raise WrongReturn(
                 "raises another exception",
@@ -114,6 +128,12 @@ class _Watched:
                 "`assert condition, text` raises it where the condition is False.",
             ) from error
         return False, result is not None
+
+
+def _other_call(hint: str) -> WrongReturn:
+    return WrongReturn(
+        "another call", "Your test calls the function with something else than it takes.", hint
+    )
 
 
 def _judged(candidate: Any, code: Callable[[Tensor, Tensor], Tensor], sound: bool = False) -> Seen:
@@ -310,10 +330,28 @@ _BUG_PROPERTIES = (
         "Are the lengths drawn at random, so that a 0 is sometimes missing? Choose them.",
     ),
     Property(
+        "never runs the function",
+        lambda seen: any(shown["_never called"].item() == 0 for shown in seen.values()),
+        "Your test never calls the function it is given.",
+        "Its name is that of your test's argument. Is another function called, the published one perhaps?",
+    ),
+    Property(
+        "returns its finding",
+        lambda seen: (
+            not any(
+                shown["_returned"].item() == 1 and shown["rejected"].sum().item() == 0
+                for shown in seen.values()
+            )
+        ),
+        "Your test returns something; only a raised AssertionError is heard.",
+        "Put the finding behind `assert`, or write `raise AssertionError(…)` in place of `return`.",
+    ),
+    Property(
         "rejects sound code",
         lambda seen: _always(seen, "test of sound code", 0),
         "Your test rejects sound code.",
-        "Is what it asserts promised? A sentence of length 0 gets zeros, not NaN and no sum of 1.",
+        "Is what it asserts promised? A sentence of length 0 gets zeros, not NaN and no sum of 1. And the last digits "
+        "may differ: allow atol=1e-5.",
     ),
     Property(
         "rejects another style",

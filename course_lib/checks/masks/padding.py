@@ -13,9 +13,16 @@ import torch
 from torch import Tensor
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
-from course_lib.checks.masks.shared import FLIPPED, boolean, keys_of, not_a_boolean_mask, unlike
+from course_lib.checks.masks.shared import (
+    FLIPPED,
+    boolean,
+    changes_an_input,
+    keys_of,
+    not_a_boolean_mask,
+    unlike,
+)
 from course_lib.checks.probe import a_function, a_tensor, yes
-from course_lib.checks.shared import changes_its_input, left_to_chance
+from course_lib.checks.shared import left_to_chance
 
 PADDING_STUB = '''
 def padding_mask(tokens, pad_id):
@@ -41,19 +48,17 @@ _LEFT, _FULL, _EMPTY = "padding on the left", "padding of full rows", "padding o
 def _mask_of(candidate: Any, tokens: list[list[int]], pad_id: int) -> Seen:
     given = torch.tensor(tokens)
     mask = a_tensor(a_function(candidate)(given, pad_id), called="a mask, one tensor")
-    return {"mask": mask, "mask is boolean": boolean(mask)}
+    return {
+        "mask": mask,
+        "mask is boolean": boolean(mask),
+        "input changed": yes(given.tolist() != tokens),
+    }
 
 
 def _padding_of_two_sentences(candidate: Any) -> Seen:
     tokens = [[4, 5, 6, 0, 0], [7, 8, 4, 9, 0]]
-    given = torch.tensor(tokens)
-    seen = _mask_of(candidate, tokens, 0)
-    candidate(given, 0)
-    again = _mask_of(candidate, tokens, 0)
-    return seen | {
-        "input changed": yes(given.tolist() != tokens),
-        "second call differs": unlike(again["mask"], seen["mask"]),
-    }
+    seen, again = _mask_of(candidate, tokens, 0), _mask_of(candidate, tokens, 0)
+    return seen | {"second call differs": unlike(again["mask"], seen["mask"])}
 
 
 def _padding_with_another_id(candidate: Any) -> Seen:
@@ -418,7 +423,7 @@ def _hides_all_padding(*names: str) -> Callable[[dict[str, Seen]], bool]:
 
 
 _PADDING_PROPERTIES = (
-    changes_its_input(_TWO),
+    changes_an_input("tokens"),
     left_to_chance(_TWO),
     *not_a_boolean_mask(lambda seen: seen[_TWO]["mask"], lambda seen: seen[_TWO]["mask is boolean"]),
     Property("flipped", lambda seen: not torch.equal(seen[_TWO]["mask"], 1 - _wanted(_TWO)), *FLIPPED),

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
-from course_lib.checks.masks.shared import FLIPPED
+from course_lib.checks.explain import WrongReturn
+from course_lib.checks.masks.shared import FLIPPED, changes_an_input
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
-from course_lib.checks.shared import agrees, changes_its_input, differ, left_to_chance, no_gradient
+from course_lib.checks.shared import agrees, differ, left_to_chance, no_gradient
 
 # ── 05.masked_mean ────────────────────────────────────────────────────────────────────────────────────
 
@@ -24,7 +25,7 @@ def masked_mean(x, mask):
     """Average the vectors of each sentence's real tokens.
 
     Args:
-        x: (B, T, D). The vectors of padded tokens may hold any finite numbers.
+        x: (B, T, D). The vectors of padded tokens may hold any finite numbers, also very large ones.
         mask: boolean, (B, T), True = real token. Padding may stand anywhere.
 
     Returns:
@@ -46,18 +47,21 @@ def _ragged(lengths: tuple[int, ...], n_tokens: int) -> Tensor:
 
 
 def _mean_of(candidate: Any, x: Tensor, mask: Tensor) -> Seen:
-    return {"means": a_tensor(a_function(candidate)(x, mask))}
+    given, given_mask = x.clone(), mask.clone()
+    means = a_tensor(a_function(candidate)(given, given_mask))
+    mask_changed = not torch.equal(given_mask, mask)
+    return {
+        "means": means,
+        "input changed": yes(mask_changed or not torch.equal(given, x)),
+        "_mask changed": yes(mask_changed),
+    }
 
 
 def _mean_of_two_sentences(candidate: Any) -> Seen:
     x, mask = numbers(2, 5, 3, seed=1), _ragged((2, 5), 5)
-    given, given_mask = x.clone(), mask.clone()
-    seen = _mean_of(candidate, given, given_mask)
-    again = _mean_of(candidate, x.clone(), mask.clone())
-    other = _mean_of(candidate, x.where(mask[:, :, None], x + 1.0), mask.clone())
-    changed = not (torch.equal(given, x) and torch.equal(given_mask, mask))
+    seen, again = _mean_of(candidate, x, mask), _mean_of(candidate, x, mask)
+    other = _mean_of(candidate, x.where(mask[:, :, None], x + 1.0), mask)
     return seen | {
-        "input changed": yes(changed),
         "second call differs": yes(differ(seen, again)),
         "_padding comes in": yes(differ(seen, other)),
     }
@@ -67,6 +71,13 @@ def _mean_with_more_padding(candidate: Any) -> Seen:
     """The same two sentences, with three more padded tokens, whose vectors are large."""
     x = torch.cat([numbers(2, 5, 3, seed=1), numbers(2, 3, 3, seed=2, std=100.0)], dim=1)
     return _mean_of(candidate, x, _ragged((2, 5), 8))
+
+
+def _mean_with_very_large_padding(candidate: Any) -> Seen:
+    """Beside numbers like these every other one vanishes: they must not be added and taken away again."""
+    mask = torch.tensor([[True, True, True, False], [False, True, False, True]])
+    huge = numbers(2, 4, 3, seed=10, std=1e30)
+    return _mean_of(candidate, numbers(2, 4, 3, seed=1).where(mask[:, :, None], huge), mask)
 
 
 def _mean_with_padding_anywhere(candidate: Any) -> Seen:
@@ -153,6 +164,20 @@ _MEAN_MISTAKES = (
         _mean(lambda m: float(m.size(1))),
         "The sum is over real tokens, but you divide by the length of the whole row.",
         "`.mean()` after a product with the mask counts the zeros too. How many real tokens has each sentence?",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "divided in whole numbers",
+        lambda x, m: _mean(lambda real: 1.0)(x, m) // m.sum(1, keepdim=True).clamp(min=1),
+        "Your means are whole numbers: `//` divides and rounds down.",
+        "Which operator divides without rounding?",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "the padding is taken away again",
+        lambda x, m: (x.sum(1) - _mean(lambda real: 1.0)(x, ~m)) / m.sum(1, keepdim=True).clamp(min=1),
+        "Right, but very large vectors of padding make the others vanish.",
+        "Added and taken away again is not the same as left out: floats keep seven digits. Set padding to 0 first.",
         _MEAN_LINE,
     ),
     Mistake(
@@ -404,11 +429,22 @@ def _another_count(means: Tensor) -> bool:
     expected = _mean_of_two_sentences(_mean())["means"].double()
     factors = (means * expected).sum(-1, keepdim=True) / (expected * expected).sum(-1, keepdim=True)
     right = torch.allclose(factors, torch.ones_like(factors), atol=1e-3)
-    return torch.allclose(means, factors * expected, atol=1e-3) and not right
+    divided = bool((factors > 0.01).all())
+    return divided and torch.allclose(means, factors * expected, atol=1e-3) and not right
+
+
+def _first_of_two_means(which: int | slice = 0) -> Tensor:
+    return _mean_of_two_sentences(_mean())["means"].double()[which]
+
+
+def _a_vector_of_x(means: Tensor) -> bool:
+    """Say whether each result is the vector of one token of its sentence, and not a mean of several."""
+    x = numbers(2, 5, 3, seed=1).double()
+    return bool(((means[:, None] - x).abs().amax(-1) < 1e-5).any(1).all())
 
 
 _MEAN_PROPERTIES = (
-    changes_its_input(_MEAN_TWO),
+    changes_an_input(),
     left_to_chance(_MEAN_TWO),
     Property(
         "not a number",
@@ -421,6 +457,27 @@ _MEAN_PROPERTIES = (
         lambda seen: seen[_MEAN_TWO]["_padding comes in"].item() == 0,
         "Your means change when only the vectors of padded tokens change.",
         "What is padded must be 0 before the sum, or be left out of it.",
+    ),
+    Property(
+        "far too large",
+        lambda seen: bool((seen[_MEAN_TWO]["means"].abs() < 1e3).all()),
+        "Your means are far larger than any number in x.",
+        "A large negative number hides a score before a softmax. In a sum, padding must be 0.",
+    ),
+    Property(
+        "one vector in place of a mean",
+        lambda seen: not _a_vector_of_x(seen[_MEAN_TWO]["means"]),
+        "You return the vector of one token of each sentence, not a mean.",
+        "All real tokens count alike: sum them, and divide by how many there are.",
+    ),
+    Property(
+        "a full sentence",
+        lambda seen: (
+            not torch.allclose(seen[_MEAN_TWO]["means"][0], _first_of_two_means(), atol=1e-3)
+            or torch.allclose(seen[_MEAN_TWO]["means"], _first_of_two_means(slice(None)), atol=1e-3)
+        ),
+        "Right for a sentence with padding; wrong for a full one.",
+        "Do you look for the first padding? A full sentence has none. Count with the mask: mask.sum(dim=1).",
     ),
     Property(
         "another count",
@@ -439,6 +496,12 @@ _MEAN_PROPERTIES = (
         lambda seen: torch.allclose(seen[_MEAN_TWO]["means"], seen[_MEAN_MORE]["means"], atol=1e-3),
         "More padding changes your means.",
         "Where do padded vectors, or the length of the row, come in?",
+    ),
+    Property(
+        "very large padding",
+        lambda seen: agrees(seen, _mean_with_very_large_padding, MEAN.reference),
+        "Right, but not where the vectors of padding are very large.",
+        "Padding must be 0 before the sum, or be left out of it; nothing of it may be taken away afterwards.",
     ),
     Property(
         "padding anywhere",
@@ -482,6 +545,7 @@ MEAN: Exercise = Exercise(
     experiments=(
         _mean_of_two_sentences,
         _mean_with_more_padding,
+        _mean_with_very_large_padding,
         _mean_with_padding_anywhere,
         _mean_of_an_empty_sentence,
         _mean_of_one_sentence,
@@ -508,9 +572,9 @@ def masked_mean_loss(logits, labels, pad_id):
 
     Args:
         logits: (B, T, V), one score for each id; values from -1000 to 1000.
-        labels: (B, T), the right ids; where there is padding they hold pad_id.
+        labels: (B, T), the right ids; where there is padding, at the end or elsewhere, they hold pad_id.
         pad_id: an int: an id of the vocabulary, which is then never a real label, or one outside it,
-            such as -100.
+            such as -100, or V and more.
 
     Returns:
         One number (a tensor without axes): the mean of -log softmax(logits)[label], natural logarithm,
@@ -521,22 +585,35 @@ def masked_mean_loss(logits, labels, pad_id):
 
 _LOSS_TWO, _LOSS_MORE = "loss of two sentences", "loss with more padding"
 _LOSS_LARGE, _LOSS_UNLIKELY = "loss of large logits", "loss of unlikely labels"
+_LOSS_OUTSIDE, _LOSS_ABOVE = "loss with an id outside the vocabulary", "loss with an id above the vocabulary"
 
 _LABELS = [[2, 1, 4, 0, 0], [3, 0, 0, 0, 0]]
 
 
 def _loss_of(candidate: Any, logits: Tensor, labels: list[list[int]], pad_id: int) -> Seen:
-    return {"loss": a_tensor(a_function(candidate)(logits, torch.tensor(labels), pad_id))}
+    given, given_labels = logits.clone(), torch.tensor(labels)
+    try:
+        loss = a_tensor(a_function(candidate)(given, given_labels, pad_id))
+    except RuntimeError as error:
+        if "Expected target size" not in str(error):
+            raise
+        raise WrongReturn(
+            "the axes of cross_entropy",
+            "F.cross_entropy gets (B, T, V) and (B, T); it wants the axes in another order.",
+            "It takes (N, V) with (N,): flatten(0, 1) and flatten(). Or (B, V, T) with (B, T): transpose(1, 2).",
+        ) from error
+    logits_changed = not torch.equal(given, logits)
+    return {
+        "loss": loss,
+        "input changed": yes(logits_changed or given_labels.tolist() != labels),
+        "_logits changed": yes(logits_changed),
+    }
 
 
 def _loss_of_two_sentences(candidate: Any) -> Seen:
     logits = numbers(2, 5, 6, seed=11, std=2.0)
-    given, given_labels = logits.clone(), torch.tensor(_LABELS)
-    loss = a_tensor(a_function(candidate)(given, given_labels, 0))
-    seen = {"loss": loss}
-    again = _loss_of(candidate, logits.clone(), _LABELS, 0)
-    changed = not (torch.equal(given, logits) and given_labels.tolist() == _LABELS)
-    return seen | {"input changed": yes(changed), "second call differs": yes(differ(seen, again))}
+    seen, again = _loss_of(candidate, logits, _LABELS, 0), _loss_of(candidate, logits, _LABELS, 0)
+    return seen | {"second call differs": yes(differ(seen, again))}
 
 
 def _loss_without_padding(candidate: Any) -> Seen:
@@ -557,6 +634,16 @@ def _loss_with_another_id_of_the_padding(candidate: Any) -> Seen:
 def _loss_with_an_id_outside_the_vocabulary(candidate: Any) -> Seen:
     labels = [[0, 3, -100, -100], [2, 1, 5, -100], [-100, 0, 1, 4]]
     return _loss_of(candidate, numbers(3, 4, 6, seed=15, std=2.0), labels, -100)
+
+
+def _loss_with_an_id_above_the_vocabulary(candidate: Any) -> Seen:
+    return _loss_of(candidate, numbers(2, 3, 4, seed=19, std=2.0), [[0, 3, 9], [1, 9, 9]], 9)
+
+
+def _loss_with_padding_elsewhere(candidate: Any) -> Seen:
+    """On the left, in the middle, and a row of padding alone."""
+    labels = [[0, 0, 2, 1], [4, 0, 3, 0], [0, 0, 0, 0]]
+    return _loss_of(candidate, numbers(3, 4, 5, seed=20, std=2.0), labels, 0)
 
 
 def _loss_of_one_sentence(candidate: Any) -> Seen:
@@ -615,8 +702,9 @@ def _sentence_means(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
 
 
 def _padding_counts(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
-    """Padding outside the vocabulary is taken for the word 0, as a clamp of the labels does."""
-    return F.cross_entropy(logits.flatten(0, 1), labels.clamp(min=0).flatten())
+    """Padding outside the vocabulary is taken for the word 0."""
+    inside = (labels >= 0) & (labels < logits.size(-1))
+    return F.cross_entropy(logits.flatten(0, 1), labels.where(inside, 0).flatten())
 
 
 def _ignores(fixed: int) -> Callable[[Tensor, Tensor, int], Tensor]:
@@ -658,10 +746,20 @@ def _overflows(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
     return -torch.log(p).masked_fill(~real, 0.0).sum() / real.sum().clamp(min=1)
 
 
-def _loses_small_shares(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
+def _without_the_padding(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
+    ids = torch.arange(logits.size(-1))
+    return _loss()(logits.masked_fill(ids == pad_id, -1e9), labels, pad_id)
+
+
+def _loses_small_shares(logits: Tensor, labels: Tensor, pad_id: int, little: float = 0.0) -> Tensor:
     real = labels != pad_id
-    p = logits.softmax(-1).gather(-1, labels.where(real, 0)[..., None])[..., 0]
+    p = logits.softmax(-1).gather(-1, labels.where(real, 0)[..., None])[..., 0] + little
     return -torch.log(p).masked_fill(~real, 0.0).sum() / real.sum().clamp(min=1)
+
+
+def _padding_alone(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
+    chosen = labels == pad_id
+    return F.cross_entropy(logits[chosen], labels[chosen].clamp(min=0))
 
 
 def _loss_in_place(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
@@ -716,6 +814,43 @@ _LOSS_MISTAKES = (
         _LOSS_LINE,
     ),
     Mistake(
+        "divided by the length of the rows",
+        _loss(lambda real: float(real.size(1))),
+        "You divide the sum by T, the length of the rows, not by the number of real tokens.",
+        "How many tokens are real? `(labels != pad_id).sum()`.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "batch and tokens exchanged",
+        lambda lo, la, p: F.cross_entropy(lo.transpose(0, 1).flatten(0, 1), la.flatten(), ignore_index=p),
+        "Logits and labels are laid out in unlike orders: batch and tokens are exchanged.",
+        "Both go sentence by sentence: logits.flatten(0, 1) beside labels.flatten(). Is there a transpose(0, 1)?",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "smoothed labels",
+        lambda lo, la, p: F.cross_entropy(
+            lo.flatten(0, 1), la.flatten(), ignore_index=p, label_smoothing=0.1
+        ),
+        "Your loss is one with label smoothing of 0.1; the plain one is asked for.",
+        "Smoothing gives every other id a share of the label. Leave label_smoothing out.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "the padding's id is left out of the softmax",
+        _without_the_padding,
+        "You leave the padding's logit out of the softmax; all V ids belong to it.",
+        "Padding is left out of the mean, where it is a *label*. The softmax runs over the whole vocabulary.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "a small number in the logarithm",
+        lambda lo, la, p: _loses_small_shares(lo, la, p, 1e-9),
+        "Right for likely labels; a small number in the logarithm makes unlikely ones cheap.",
+        "−log(p + 1e-9) is never more than 21, however small p is. log_softmax needs no small number.",
+        "logits.log_softmax(dim=-1)",
+    ),
+    Mistake(
         "divided by the number of sentences",
         _loss(lambda real: float(real.size(0))),
         "You divide the sum by the number of sentences, not of real tokens.",
@@ -742,6 +877,13 @@ _LOSS_MISTAKES = (
             (_padding_counts(lo, la, p) * la.numel() - _each(lo, la, p)[0].sum())
             / (la == p).sum().clamp(min=1)
         ),
+        "Your loss is over the padding, and leaves the real tokens out.",
+        "Real is what is *not* pad_id: the comparison is turned round.",
+        _LOSS_LINE,
+    ),
+    Mistake(
+        "the padding alone, nothing is not a number",
+        _padding_alone,
         "Your loss is over the padding, and leaves the real tokens out.",
         "Real is what is *not* pad_id: the comparison is turned round.",
         _LOSS_LINE,
@@ -826,7 +968,7 @@ _LOSS_MISTAKES = (
     Mistake(
         "the label's logit",
         lambda lo, la, p: (
-            -(lo.gather(-1, la.clamp(min=0)[..., None])[..., 0] * (la != p)).sum()
+            -(lo.gather(-1, la.where(la != p, 0)[..., None])[..., 0] * (la != p)).sum()
             / (la != p).sum().clamp(min=1)
         ),
         "You average the labels' logits; the softmax is missing.",
@@ -851,7 +993,9 @@ _LOSS_MISTAKES = (
         "softmax over the tokens",
         lambda lo, la, p: (
             -(
-                lo.log_softmax(1).gather(-1, la.clamp(min=0)[..., None])[..., 0].masked_fill(la == p, 0.0)
+                lo.log_softmax(1)
+                .gather(-1, la.where(la != p, 0)[..., None])[..., 0]
+                .masked_fill(la == p, 0.0)
             ).sum()
             / (la != p).sum().clamp(min=1)
         ),
@@ -898,7 +1042,7 @@ _LOSS_MISTAKES = (
 
 
 _LOSS_PROPERTIES = (
-    changes_its_input(_LOSS_TWO),
+    changes_an_input(),
     left_to_chance(_LOSS_TWO),
     Property(
         "not a number",
@@ -911,6 +1055,15 @@ _LOSS_PROPERTIES = (
         lambda seen: agrees(seen, _loss_without_padding, LOSS.reference),
         "Your loss is wrong even where there is no padding at all.",
         "Begin there: −log softmax(logits)[label] of each token, over the last axis; then the mean over all tokens.",
+    ),
+    Property(
+        "another place of the padding",
+        lambda seen: (
+            not agrees(seen, _loss_of_two_sentences, LOSS.reference)
+            or agrees(seen, _loss_with_padding_elsewhere, LOSS.reference)
+        ),
+        "Right where padding stands at the end of the rows; wrong where it stands elsewhere.",
+        "Do you count the real tokens of a row and take as many from the left? Ask each label: is it pad_id?",
     ),
     Property(
         "more padding changes the loss",
@@ -931,10 +1084,35 @@ _LOSS_PROPERTIES = (
         "Does a 0, a `>`, or the truth of an id stand where `!= pad_id` belongs?",
     ),
     Property(
+        "stops where the id is outside the vocabulary",
+        lambda seen: all(name in seen for name in (_LOSS_OUTSIDE, _LOSS_ABOVE)),
+        "Right with an id of the vocabulary; stops where pad_id is none of its ids.",
+        "pad_id may be −100, or V and more: no logit has such an index. Leave padding out before you look labels up, "
+        "or put any id in its place first.",
+    ),
+    Property(
+        "an id outside the vocabulary",
+        lambda seen: (
+            agrees(seen, _loss_with_an_id_outside_the_vocabulary, LOSS.reference)
+            and agrees(seen, _loss_with_an_id_above_the_vocabulary, LOSS.reference)
+        ),
+        "Right with an id of the vocabulary; wrong where pad_id is none of its ids.",
+        "pad_id may be −100, or V and more. A negative index counts from the end, and a clamp makes words of padding.",
+    ),
+    Property(
         "no number for large logits",
         lambda seen: all(bool(seen[name]["loss"].isfinite().all()) for name in (_LOSS_LARGE, _LOSS_UNLIKELY)),
         "Right for ordinary logits; very large ones give NaN or infinity.",
         "log_softmax is safe: it never forms the exponential alone, nor the logarithm of a vanished share.",
+    ),
+    Property(
+        "wrong for large logits",
+        lambda seen: (
+            agrees(seen, _loss_of_large_logits, LOSS.reference)
+            and agrees(seen, _loss_of_unlikely_labels, LOSS.reference)
+        ),
+        "Right for ordinary logits; wrong for very large ones, or for unlikely labels.",
+        "Are logits cut off, or is a small number added before a logarithm? log_softmax needs neither.",
     ),
     no_gradient("loss gradients", "the logits"),
 )
@@ -951,6 +1129,8 @@ LOSS: Exercise = Exercise(
         _loss_with_more_padding,
         _loss_with_another_id_of_the_padding,
         _loss_with_an_id_outside_the_vocabulary,
+        _loss_with_an_id_above_the_vocabulary,
+        _loss_with_padding_elsewhere,
         _loss_of_one_sentence,
         _loss_of_a_cube,
         _loss_of_single_tokens,

@@ -62,6 +62,18 @@ def not_a_boolean_mask(table: Table, is_boolean: Table, whose: str = "Your mask"
     )
 
 
+def changes_an_input(what: str = "tensors") -> Property:
+    """In some experiment the answer changed what it was given: each of them may see "input changed"."""
+    return Property(
+        "changes its input",
+        lambda seen: all(
+            not shown["input changed"].any() for shown in seen.values() if "input changed" in shown
+        ),
+        f"Your code changes the {what} it was given.",
+        "`+=`, `-=`, `x[…] = …` and methods that end in `_` overwrite the caller's tensor. Make a new one.",
+    )
+
+
 FLIPPED = (
     "True and False are exchanged: your mask allows what it should hide.",
     "Here True means *may attend*. Some libraries use True for *hidden*: read a mask's convention before you use it.",

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
-from course_lib.checks.masks.shared import FLIPPED
+from course_lib.checks.masks.shared import FLIPPED, changes_an_input
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
-from course_lib.checks.shared import agrees, changes_its_input, differ, left_to_chance, no_gradient
+from course_lib.checks.shared import agrees, differ, left_to_chance, no_gradient
 
 SOFTMAX_STUB = '''
 def masked_softmax(scores, mask):
@@ -55,7 +55,19 @@ _EMPTY_MASK = torch.tensor(
 
 
 def _weights(candidate: Any, scores: Tensor, mask: Tensor) -> Seen:
-    return {"weights": a_tensor(a_function(candidate)(scores, mask))}
+    given, given_mask = scores.clone(), mask.clone()
+    weights = a_tensor(a_function(candidate)(given, given_mask))
+    mask_changed = not torch.equal(given_mask, mask)
+    return {
+        "weights": weights,
+        "input changed": yes(mask_changed or not torch.equal(given, scores)),
+        "_mask changed": yes(mask_changed),
+    }
+
+
+def _not_exactly_zero(weights: Tensor, mask: Tensor) -> Tensor:
+    """Say whether a hidden key has a weight, however small."""
+    return yes(weights.shape == mask.shape and bool((weights[~mask] != 0).any()))
 
 
 def _table_scores() -> Tensor:
@@ -63,19 +75,16 @@ def _table_scores() -> Tensor:
 
 
 def _masked_softmax_of_a_table(candidate: Any) -> Seen:
-    scores, mask = _table_scores(), _TABLE_MASK.clone()
-    seen = _weights(candidate, scores, mask)
-    again = _weights(candidate, _table_scores(), _TABLE_MASK.clone())
-    changed = not (torch.equal(scores, _table_scores()) and torch.equal(mask, _TABLE_MASK))
+    seen = _weights(candidate, _table_scores(), _TABLE_MASK)
+    again = _weights(candidate, _table_scores(), _TABLE_MASK)
     return seen | {
-        "input changed": yes(changed),
         "second call differs": yes(differ(seen, again)),
-        "_mask changed": yes(not torch.equal(mask, _TABLE_MASK)),
+        "hidden weights not exactly 0": _not_exactly_zero(seen["weights"], _TABLE_MASK),
     }
 
 
 def _masked_softmax_with_an_empty_row(candidate: Any) -> Seen:
-    return _weights(candidate, numbers(3, 4, seed=2), _EMPTY_MASK.clone())
+    return _weights(candidate, numbers(3, 4, seed=2), _EMPTY_MASK)
 
 
 def _masked_softmax_of_a_batch_with_padding(candidate: Any) -> Seen:
@@ -124,6 +133,18 @@ def _masked_softmax_of_large_scores(candidate: Any) -> Seen:
     return _weights(candidate, scores, mask)
 
 
+def _masked_softmax_of_small_shares(candidate: Any) -> Seen:
+    """Shares down to e to the power of −20: their logarithms show what the weights themselves would hide."""
+    scores = torch.tensor(
+        [[0.0, -5.0, -7.0, -9.0, 3.0], [-20.0, 1.0, -12.0, 0.0, 2.0], [-8.0, -6.0, 9.0, 1.0, 0.0]]
+    )
+    mask = torch.tensor([[True, True, True, True, False], [True, False, True, True, False], [True] * 5])
+    seen = _weights(candidate, scores, mask)
+    if seen["weights"].shape == mask.shape:
+        seen["logarithms of the weights"] = seen["weights"][mask].log()
+    return seen
+
+
 def _masked_softmax_of_zeros(candidate: Any) -> Seen:
     scores = torch.tensor([[0.0, 2.0, 0.0, -1.0], [-1.0, -2.0, 0.0, -3.0]])
     return _weights(candidate, scores, torch.tensor([[True, True, True, False], [True, True, False, True]]))
@@ -165,7 +186,7 @@ def _added(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def _in_place(scores: Tensor, mask: Tensor) -> Tensor:
-    scores.masked_fill_(~mask & mask.any(-1, keepdim=True), -math.inf)
+    scores.masked_fill_(~mask, -1e9)
     return scores.softmax(-1).masked_fill(~mask, 0.0)
 
 
@@ -197,6 +218,12 @@ _EMPTY_HINT = (
 )
 
 _AFTER = "The softmax has shared out everything before you hide anything. When must a score become −∞?"
+
+
+_TOO_LATE = (
+    "A hidden score of 1000 takes the whole softmax, or its exponential is infinite, before it is hidden. Hide it "
+    "before you look for a maximum or take an exponential."
+)
 
 
 _SOFTMAX_MISTAKES = (
@@ -332,14 +359,14 @@ _SOFTMAX_MISTAKES = (
         "shared out again, NaN replaced",
         lambda s, m: _shared_out(s, m).nan_to_num(0.0),
         "Right for ordinary scores; a large hidden score makes all others vanish.",
-        "A hidden score of 1000 takes the whole softmax before it is hidden. Hide before the softmax.",
+        _TOO_LATE,
         _LINE,
     ),
     Mistake(
         "shared out again, with a small number added",
         lambda s, m: _shared_out(s, m, 1e-9),
         "Right for ordinary scores; a large hidden score makes all others vanish.",
-        "A hidden score of 1000 takes the whole softmax before it is hidden. Hide before the softmax.",
+        _TOO_LATE,
         _LINE,
     ),
     Mistake(
@@ -510,7 +537,7 @@ def _rows_sum_to_one(seen: dict[str, Seen]) -> bool:
 
 
 _SOFTMAX_PROPERTIES = (
-    changes_its_input(_TABLE),
+    changes_an_input(),
     left_to_chance(_TABLE),
     Property(
         "not a number",
@@ -523,6 +550,12 @@ _SOFTMAX_PROPERTIES = (
         lambda seen: bool((_table(seen).masked_fill(_TABLE_MASK, 0.0).abs() < 1e-6).all()),
         "Some hidden keys have weight.",
         "Print the mask and your weights below each other. Which score gives a weight of exactly 0?",
+    ),
+    Property(
+        "hidden keys have a tiny weight",
+        lambda seen: seen[_TABLE]["hidden weights not exactly 0"].item() == 0,
+        "Some hidden keys have a tiny weight; it should be exactly 0.",
+        "Is a small number added to the weights, or is the number for hidden scores not low enough?",
     ),
     Property(
         "allowed keys have none",
@@ -561,6 +594,13 @@ _SOFTMAX_PROPERTIES = (
         "Only the row without a key is to be all zeros.",
     ),
     Property(
+        "stops with more axes",
+        lambda seen: _TABLE not in seen or _BATCH in seen,
+        "Right for a table; stops with more axes, or with a mask that has to broadcast.",
+        "Count axes from the end, and let the mask broadcast: masked_fill and torch.where do it by themselves, an "
+        "index like scores[~mask] does not.",
+    ),
+    Property(
         "wrong with more axes",
         lambda seen: (
             agrees(seen, _masked_softmax_of_a_batch_with_padding, SOFTMAX.reference)
@@ -568,7 +608,7 @@ _SOFTMAX_PROPERTIES = (
             and agrees(seen, _masked_softmax_with_a_causal_mask, SOFTMAX.reference)
         ),
         "Right for a table, wrong with more axes, or a mask that broadcasts.",
-        "Count axes from the end. A mask (B, 1, 1, Tk) fits scores (B, H, Tq, Tk) by itself.",
+        "Count axes from the end: dim=-1. A mask (B, 1, 1, Tk) fits scores (B, H, Tq, Tk) by itself.",
     ),
     Property(
         "scores of zero",
@@ -587,6 +627,12 @@ _SOFTMAX_PROPERTIES = (
         lambda seen: agrees(seen, _masked_softmax_of_large_scores, SOFTMAX.reference),
         "Right for ordinary scores, wrong for very large or very low ones.",
         "A hidden score may be the largest: hide it before you look for a maximum. And is your low number low enough?",
+    ),
+    Property(
+        "small shares",
+        lambda seen: agrees(seen, _masked_softmax_of_small_shares, SOFTMAX.reference),
+        "Right, but small weights are lost or changed.",
+        "A score of −8 beside a 0 still has a weight. Are weights rounded, cut off, or is a small number added?",
     ),
     no_gradient(_GRADIENT, "the scores"),
     Property(
@@ -613,6 +659,7 @@ SOFTMAX: Exercise = Exercise(
         _masked_softmax_of_one_key,
         _masked_softmax_of_large_scores,
         _masked_softmax_of_zeros,
+        _masked_softmax_of_small_shares,
         _masked_softmax_gradients,
         _masked_softmax_gradients_with_an_empty_row,
     ),

@@ -229,6 +229,13 @@ def _in_a_string_without_spaces(pieces: list[str], left: str, right: str) -> lis
     return " ".join(pieces).replace(f"{left} {right}", left + right).split()
 
 
+def _in_one_string(word: str, merges: Merges) -> list[str]:
+    text = " ".join(word)
+    for left, right in merges:
+        text = text.replace(f"{left} {right}", left + right)
+    return text.split()
+
+
 def _either_order(pieces: list[str], left: str, right: str) -> list[str]:
     merged, i = [], 0
     while i < len(pieces):
@@ -398,6 +405,7 @@ _MISTAKES = (
     ),
     Mistake("merged inside pieces", _merge_by_merge(_in_a_string), *_IN_A_STRING),
     Mistake("merged inside pieces, spaces lost", _merge_by_merge(_in_a_string_without_spaces), *_IN_A_STRING),
+    Mistake("merged inside pieces, split at the end", _in_one_string, *_IN_A_STRING),
     Mistake(
         "rank 0 is taken for none",
         lambda word, merges: _encoding()(word, merges[1:]),

@@ -113,6 +113,8 @@ def _pairs_with_equal_counts(candidate: Any) -> Seen:
         left={("a", "z"): 2, ("a", "c"): 2, ("a", "m"): 2},
         long={("ab", "c"): 2, ("a", "bz"): 2, ("b", "a"): 1},
         short={("ab", "c"): 2, ("b", "a"): 2, ("x", "y"): 2},
+        letters={("ab", "c"): 2, ("a", "z"): 2},
+        once={("b", "a"): 1, ("a", "b"): 1},
     )
 
 

@@ -501,9 +501,9 @@ def _loss_by_the_scores(candidate: Any) -> Seen:
     """Only the neighbours' scores move, then only the negatives'."""
     return {
         "loss with neighbours at -2": _loss(candidate, _scored(-2.0, -0.5)),
-        "loss with neighbours at 2": _loss(candidate, _scored(2.0, -0.5)),
+        "loss with neighbours at 1": _loss(candidate, _scored(1.0, -0.5)),
         "loss with negatives at -2": _loss(candidate, _scored(0.5, -2.0)),
-        "loss with negatives at 2": _loss(candidate, _scored(0.5, 2.0)),
+        "loss with negatives at 1": _loss(candidate, _scored(0.5, 1.0)),
     }
 
 
@@ -958,25 +958,25 @@ _LOSS_PROPERTIES = (
     ),
     Property(
         "the neighbour does not count",
-        lambda seen: abs(_at(seen, "neighbours at 2") - _at(seen, "neighbours at -2")) > 1e-4,
+        lambda seen: abs(_at(seen, "neighbours at 1") - _at(seen, "neighbours at -2")) > 1e-4,
         "The neighbours' scores have no influence on your loss.",
         "Is log σ(w·c) in the sum?",
     ),
     Property(
         "the negatives do not count",
-        lambda seen: abs(_at(seen, "negatives at 2") - _at(seen, "negatives at -2")) > 1e-4,
+        lambda seen: abs(_at(seen, "negatives at 1") - _at(seen, "negatives at -2")) > 1e-4,
         "The negatives' scores have no influence on your loss.",
         "Is Σ log σ(-w·n_k) in the sum?",
     ),
     Property(
         "the neighbour counts the wrong way",
-        lambda seen: _at(seen, "neighbours at 2") < _at(seen, "neighbours at -2"),
+        lambda seen: _at(seen, "neighbours at 1") < _at(seen, "neighbours at -2"),
         "Your loss rises when the neighbours' scores rise; it should fall.",
         "The model should say yes to a neighbour: -log σ(w·c).",
     ),
     Property(
         "the negatives count the wrong way",
-        lambda seen: _at(seen, "negatives at 2") > _at(seen, "negatives at -2"),
+        lambda seen: _at(seen, "negatives at 1") > _at(seen, "negatives at -2"),
         "Your loss falls when the negatives' scores rise; it should rise.",
         "The model should say no to a drawn word: -log σ(-w·n).",
     ),

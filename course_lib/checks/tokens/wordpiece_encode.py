@@ -374,8 +374,8 @@ _MISTAKES = (
     Mistake(
         "the rest in one piece is not tried",
         _piecing(lambda word, start: range(len(word) - 1, start, -1)),
-        "You never try the whole rest of the word: your loop begins one letter too early.",
-        "In Python word[start:end] does not hold word[end]. Which end takes everything?",
+        "Every word becomes [UNK] in your answer: no last piece is ever found.",
+        "Is the whole rest of the word tried, word[start:len(word)]? And is `piece in vocab` what is asked?",
         _LONGEST_LINE,
     ),
     Mistake(
@@ -386,7 +386,7 @@ _MISTAKES = (
         _LONGEST_LINE,
     ),
     Mistake(
-        "at most four letters",
+        "at most three letters",
         _piecing(lambda word, start: range(min(len(word), start + 3), start, -1)),
         "You try pieces of three letters at most; the vocabulary has longer ones.",
         "The longest piece that is possible is the whole rest.",

@@ -17,6 +17,8 @@ from torch import Tensor
 from course_lib.viz.plots.shared import Values, digits_of, finite, picture_of
 from course_lib.viz.theme import COLOURS, LINES, MARKERS, Picture, freeze_layout, measured, new_figure, style
 
+_MOST_INSIDE = 4  # more names than these would lie on the curves, and stand beside them
+
 
 @dataclass
 class CurveArtists:
@@ -63,8 +65,9 @@ def plot_curves(
                 f"plot_curves: a logarithmic axis needs more than 0, {name} has {float(each.min()):g}"
             )
     own_figure = ax is None
+    beside = len(drawn) > _MOST_INSIDE
     if ax is None:
-        ax = new_figure(5.5, 3.2)[1][0]
+        ax = new_figure(7.0 if beside else 5.5, 3.2)[1][0]
     with style():
         lines = {}
         few = len(places) <= 25  # markers on a dense line would look like data
@@ -91,7 +94,9 @@ def plot_curves(
         ax.grid(color="#e5e5e5", linewidth=0.6)
         if title is not None:
             ax.set_title(title, parse_math=False)
-        if len(lines) > 1:
+        if beside:
+            ax.legend(frameon=False, handlelength=3, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        elif len(lines) > 1:
             ax.legend(frameon=False, handlelength=3)
     if own_figure:
         freeze_layout(ax.figure)

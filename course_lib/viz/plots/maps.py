@@ -326,9 +326,13 @@ def show_map(
     n_rows = math.ceil(len(views) / n_columns)
     side = {1: 4.6, 2: 3.4, 3: 2.3}[n_columns]
     tall = (limits[3] - limits[2]) / (limits[1] - limits[0])
-    height = (
-        min(max(side * tall, 1.2) + 0.3, 5.0) * n_rows + 0.3 * bool(groups) + 0.2 * (axis_names is not None)
-    )
+    titled = title is not None or "" not in views
+    around = 0.6 * (axis_names is not None)  # inches of words and ticks beside a map and below it
+    plane = max((side - around) * tall, 1.2)
+    # A row of the legend has room for some twelve letters an inch; a name's marker and margins take seven more.
+    in_row = max(1, int(12 * side * n_columns / (7 + max(map(len, [*(groups or {}), "other"])))))
+    legend_rows = math.ceil((len(groups or {}) + 1) / in_row) * bool(groups)
+    height = (min(plane, 5.0) + around + 0.25 * titled + 0.1) * n_rows + 0.1 + 0.22 * legend_rows
     figure, axes = new_figure(side * n_columns, height, n_columns, n_rows)
     drawn = []
     for place, ((name, matrix), ax) in enumerate(zip(views.items(), axes)):
@@ -349,7 +353,8 @@ def show_map(
             ax.get_legend().remove()
             if place == 0:
                 with style():
-                    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
+                    columns = min(len(names), in_row)
+                    figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
     for ax in axes[len(views) :]:
         ax.set_axis_off()
     if title is not None and "" not in views:
