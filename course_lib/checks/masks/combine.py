@@ -97,8 +97,8 @@ def _masks_of(candidate: Any, src: list[list[int]], tgt: list[list[int]], pad_id
             raise WrongReturn(
                 f"the {name} mask does not broadcast",
                 f"Your {name} mask, {_sizes(mask)}, does not broadcast to {wanted}.",
-                f"(B, H, Tq, Tk) = {wanted}: there are {n_batch} sentences, {_HEADS} heads, {ts} tokens in src and {tt} in "
-                "tgt. Sizes are matched from the right; a size of 1 is repeated. Which axis stands where?",
+                f"(B, H, Tq, Tk) = {wanted}: {n_batch} sentences, {_HEADS} heads, {ts} tokens in src, {tt} in tgt. "
+                "Sizes are matched from the right; a size of 1 is repeated. Which axis stands where?",
             ) from None
     return seen | {
         "masks are boolean": torch.stack([boolean(mask) for mask in masks]),

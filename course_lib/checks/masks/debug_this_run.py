@@ -752,7 +752,7 @@ _RUN_PROPERTIES = (
         "another gradient",
         lambda seen: agrees(seen, _reader_gradients, RUN.reference),
         "The logits are right, but the gradients are not your colleague's.",
-        f"Through a part of the formula none flows back. {_CUT}",
+        f"Is some part of the formula computed apart from it? {_CUT}",
     ),
 )
 
