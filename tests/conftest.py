@@ -1,6 +1,13 @@
-"""What a test has measured is said at the end of the run, also when tests run in several processes."""
+"""What every test shares: one thread, no deadline, and what was measured is said at the end of the run."""
 
+import hypothesis
 import pytest
+import torch
+
+torch.set_num_threads(1)  # our tensors are tiny: more threads would only wait for each other
+# The first call of a torch function can take long, and a busy machine is no fault.
+hypothesis.settings.register_profile("course", deadline=None)
+hypothesis.settings.load_profile("course")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib.data import cities, recall
@@ -12,7 +12,6 @@ def draw(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@settings(deadline=None)  # the first call of a torch function may take long
 @given(distance=st.integers(0, 20), n_keys=st.integers(2, 9), seed=st.integers(0, 99))
 def test_a_recall_sequence_is_a_key_then_as_many_fillers_as_the_dial_says_then_the_question(
     distance, n_keys, seed
@@ -39,7 +38,6 @@ def test_the_key_shows_nowhere_but_at_its_place_so_that_forgetting_means_chance(
     assert best_from_the_key == 1
 
 
-@settings(deadline=None)
 @given(
     shortest=st.integers(1, 5),
     more=st.integers(0, 4),

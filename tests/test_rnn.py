@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -18,7 +18,6 @@ from course_lib.rnn import (
     reverse_within,
 )
 
-torch.set_num_threads(1)  # these tensors are tiny: more threads would only wait for each other
 LAYERS = (RNN, LSTM, GRU)
 layers = pytest.mark.parametrize("layer", LAYERS)
 sizes = st.integers(1, 5)
@@ -38,7 +37,6 @@ def parts(state):
 
 
 @layers
-@settings(deadline=None)  # the first call of a torch function may take long
 @given(n_batch=sizes, n_steps=sizes, d_input=sizes, d_hidden=sizes)
 def test_the_last_output_is_the_state_and_all_shapes_are_as_promised(
     layer, n_batch, n_steps, d_input, d_hidden
@@ -51,7 +49,6 @@ def test_the_last_output_is_the_state_and_all_shapes_are_as_promised(
 
 
 @layers
-@settings(deadline=None)
 @given(n_first=sizes, n_second=sizes, seed=st.integers(0, 99))
 def test_two_parts_with_the_state_carried_over_equal_one_whole_pass(layer, n_first, n_second, seed):
     torch.manual_seed(seed)
@@ -118,7 +115,6 @@ def test_reversing_within_lengths_turns_the_real_steps_and_leaves_the_padding():
 
 
 @layers
-@settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=4), n_pads=st.integers(0, 3))
 def test_both_directions_read_each_row_as_if_it_stood_alone_without_padding(layer, lengths, n_pads):
     module = BidirectionalRNN(layer(d_input=3, d_hidden=4), layer(d_input=3, d_hidden=2))

@@ -131,6 +131,7 @@ PICTURES = {
     "map": lambda: viz.show_map(embed(WORDS), WORDS, groups={"fruit": FRUIT}, moved={"apple": [1.0, 2.0]}),
     "views": lambda: viz.show_map(embed(FOUR), FOUR, warp={"a": torch.eye(2), "b": [[0.0, 1.0], [1.0, 0.0]]}),
     "curves": lambda: viz.show_curves([1, 2, 4], {"raw": [1, 2, 4], "scaled": [1, 1, 1]}, log_x=True),
+    "groups": lambda: viz.show_map(embed(WORDS), WORDS, groups={f"a group: {w}": [w] for w in WORDS[:5]}),
     "decay": lambda: viz.show_curves([0, 1, 2], {"norm": [1.0, 1e-3, 1e-6]}, log_y=True),
     "filmstrip": lambda: viz.show_filmstrip(film(), FOUR, focus=1, title="one reading"),
     "gravity": lambda: gravity().static(),
@@ -337,6 +338,15 @@ def test_no_two_curves_share_dash_or_marker() -> None:
     lines = viz.plot_curves([1, 2], {str(i): [i, i + 1] for i in range(6)}).lines.values()
     assert len({str(line._unscaled_dash_pattern) for line in lines}) == 6
     assert len({line.get_marker() for line in lines}) == 6
+
+
+def test_the_names_of_many_curves_stand_beside_them() -> None:
+    for count, beside in ((4, False), (6, True)):
+        figure = viz.show_curves([1, 2], {f"a long name {n}": [n, 1] for n in range(count)}).figure
+        viz.to_png(figure)
+        (ax,) = figure.axes
+        assert (ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1) == beside
+        assert cut_off(figure) == []
 
 
 def test_a_logarithmic_axis_puts_equal_factors_at_equal_distances() -> None:
