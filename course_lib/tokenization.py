@@ -513,7 +513,7 @@ def _read(path: str | Path, kind: str, fields: tuple[str, ...]) -> dict[str, Any
     """Read what `save` wrote, as far as that can be checked without building the tokenizer."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:  # no UTF-8, or no JSON
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or brackets without end
         raise ValueError(f"{path} is no tokenizer file: it cannot be read as JSON ({error})") from None
     if not isinstance(content, dict) or not isinstance(content.get("tokenizer"), str):
         raise ValueError(f"{path} is no tokenizer file: it does not say which tokenizer it holds")

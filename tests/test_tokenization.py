@@ -230,6 +230,7 @@ def broken_files(content: dict) -> dict[str, tuple[str | bytes, str]]:
         "cut off": (json.dumps(content)[:-30], "cannot be read as JSON"),
         "not text": (b"\x80\x04\x95\xff", "cannot be read as JSON"),
         "empty": ("", "cannot be read as JSON"),
+        "brackets without end": ("[" * 100_000, "cannot be read as JSON"),
         "a list": ("[1, 2]", "does not say which tokenizer"),
         "another program's": ('{"version": "1.0", "model": {}}', "does not say which tokenizer"),
         "another tokenizer's": (changed(tokenizer="WordPieceTokenizer"), "holds a WordPieceTokenizer"),

@@ -131,7 +131,9 @@ PICTURES = {
     "map": lambda: viz.show_map(embed(WORDS), WORDS, groups={"fruit": FRUIT}, moved={"apple": [1.0, 2.0]}),
     "views": lambda: viz.show_map(embed(FOUR), FOUR, warp={"a": torch.eye(2), "b": [[0.0, 1.0], [1.0, 0.0]]}),
     "curves": lambda: viz.show_curves([1, 2, 4], {"raw": [1, 2, 4], "scaled": [1, 1, 1]}, log_x=True),
-    "groups": lambda: viz.show_map(embed(WORDS), WORDS, groups={f"a group: {w}": [w] for w in WORDS[:5]}),
+    "groups": lambda: viz.show_map(
+        embed(WORDS), WORDS, groups={f"group {w}": [w] for w in WORDS[:5]}, title="five"
+    ),
     "decay": lambda: viz.show_curves([0, 1, 2], {"norm": [1.0, 1e-3, 1e-6]}, log_y=True),
     "filmstrip": lambda: viz.show_filmstrip(film(), FOUR, focus=1, title="one reading"),
     "gravity": lambda: gravity().static(),

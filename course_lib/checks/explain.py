@@ -51,6 +51,81 @@ class Text:
 # (a part of the exception's text, name, message, hint); the first that fits is said.
 _KNOWN_ERRORS = (
     (
+        "Expected target size",
+        "logits and labels that do not fit",
+        "The cross-entropy is given logits and labels whose shapes do not fit.",
+        "F.cross_entropy wants logits (N, V) with labels (N,), or (B, V, T) with (B, T): the words stand on axis 1. "
+        "Flatten both alike, or transpose(1, 2) the logits; and are both cut by the same number of places?",
+    ),
+    (
+        "to match target batch_size",
+        "logits and labels that do not fit",
+        "The cross-entropy is given logits and labels whose shapes do not fit.",
+        "F.cross_entropy wants logits (N, V) with labels (N,), or (B, V, T) with (B, T): the words stand on axis 1. "
+        "Flatten both alike, or transpose(1, 2) the logits; and are both cut by the same number of places?",
+    ),
+    (
+        "expected target dtype to be Long",
+        "labels that are no integers",
+        "The labels of a cross-entropy are token ids: whole numbers, torch.long.",
+        "Is there a `.float()`, or are logits and labels exchanged?",
+    ),
+    (
+        "Sizes of tensors must match except",
+        "pieces that cannot be joined",
+        "torch.cat is given pieces whose other axes differ in size.",
+        "All axes must agree but the one along which they are joined. Print both shapes: is `dim` the right one?",
+    ),
+    (
+        "Tensors must have same number of dimensions",
+        "pieces with unlike numbers of axes",
+        "torch.cat is given pieces that do not have the same number of axes.",
+        "`keepdim=True`, or `unsqueeze`, gives a piece its missing axis; `flatten` makes each one long row.",
+    ),
+    (
+        "Index tensor must have the same number of dimensions",
+        "an index with another number of axes",
+        "`gather` is given an index with fewer or more axes than the tensor it reads.",
+        "Give the index an axis of size 1, `ids.unsqueeze(-1)`, and take it away afterwards with `squeeze(-1)`.",
+    ),
+    (
+        "backward through the graph a second time",
+        "a graph gone through twice",
+        "A gradient is taken twice through the same steps; they are gone after the first.",
+        "Does your function call `backward` where only its result is asked for? Is a state carried on without "
+        "`.detach()`? Several gradients of one graph: add up first, or retain_graph=True.",
+    ),
+    (
+        "implicitly created only for scalar",
+        "a gradient of many numbers",
+        "A gradient is asked of several numbers; it can be asked of one only.",
+        "Add them up first: `.sum()`, then `backward` or torch.autograd.grad.",
+    ),
+    (
+        "appears to not have been used in the graph",
+        "a tensor that was not used",
+        "A gradient is asked for a tensor that had no part in the result.",
+        "`requires_grad_()` comes before the model reads it; and it must be that very tensor, not a clone of it.",
+    ),
+    (
+        "a leaf Variable that requires grad",
+        "changed in place",
+        "A tensor whose gradient is wanted is changed in place.",
+        "Operations that end in `_`, `+=` and `x[…] =` overwrite it. Make a new tensor.",
+    ),
+    (
+        "has no len()",
+        "a length of what has none",
+        "`len` is asked of something that has no length.",
+        "A generator, as model.parameters() gives one, has none: make a list of it first, and use only the list.",
+    ),
+    (
+        "step must be greater than zero",
+        "a tensor read backwards",
+        "A tensor cannot be read backwards by [::-1].",
+        "`x.flip(1)` turns axis 1 round.",
+    ),
+    (
         "is ambiguous",
         "a tensor as a condition",
         "A tensor with several elements stands where Python wants one yes or no.",

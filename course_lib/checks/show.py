@@ -40,7 +40,11 @@ def show_difference(diagnosis: Diagnosis) -> None:
         return
     where = f"{diagnosis.where}{index}"
     display(
-        show_scores({"yours": got, "expected": expected, "yours − expected": got - expected}, title=where)
+        show_scores(
+            {"yours": got, "expected": expected, "yours − expected": got - expected},
+            title=where,
+            of_attention=False,
+        )
     )
 
 

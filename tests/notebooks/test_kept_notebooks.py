@@ -67,7 +67,8 @@ def test_code_cells_are_short_enough_to_read(path):
     lengths = {
         source(cell).splitlines()[0]: len(source(cell).splitlines()) for cell in code_cells(read(path))
     }
-    assert {line: length for line, length in lengths.items() if length > 31} == {}
+    longest = 31 if path in LESSONS else 36  # an exercise says in its docstring all that it asks for
+    assert {line: length for line, length in lengths.items() if length > longest} == {}
 
 
 @pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=by_name)

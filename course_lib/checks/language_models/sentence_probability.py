@@ -20,7 +20,7 @@ def sentence_log_probability(logits, tokens, lengths):
     """Say how likely a language model finds each sentence: log P(word 1, word 2, … | <sos>).
 
     Args:
-        logits: (B, T, V). logits[b, t] is the model's guess, before any softmax, for the token that
+        logits: (B, T, V), T at least 2. logits[b, t] is the model's guess, before any softmax, for the token that
             comes *after* tokens[b, t].
         tokens: (B, T), ids. Each row is <sos>, the words, then padding. Any id may be a real word, 0
             too, and padding may hold any id.

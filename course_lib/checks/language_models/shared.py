@@ -101,7 +101,7 @@ def two_results(
     if first.shape == shapes[1] != shapes[0] == second.shape:
         raise WrongReturn(
             "the two results are exchanged",
-            f"Your two results are exchanged: the exercise asks for {asked}, in this order.",
+            f"Your two results are exchanged: the exercise asks for {asked}.",
             f"End with `return {names[0]}, {names[1]}`.",
         )
     return first, second

@@ -256,6 +256,13 @@ _CAUSAL_MISTAKES = (
         _LINE,
     ),
     Mistake(
+        "one size for all",
+        lambda q, k: last_queries(4, 4),
+        "Your mask is (4, 4), whatever sizes are asked for.",
+        "Is the mask of an earlier call kept, or a size written into the code? Ask n_queries and n_keys each time.",
+        _LINE,
+    ),
+    Mistake(
         "one axis too many",
         lambda q, k: last_queries(q, k)[None],
         "Your mask is (1, Tq, Tk); the exercise asks for (Tq, Tk).",

@@ -24,7 +24,7 @@ from course_lib.checks.masks.shared import (
     unlike,
 )
 from course_lib.checks.probe import a_function, kind_of, yes
-from course_lib.checks.shared import left_to_chance
+from course_lib.checks.shared import agrees, left_to_chance
 
 COMBINE_STUB = '''
 def three_masks(src, tgt, pad_id):
@@ -54,6 +54,7 @@ _UNLIKE, _OTHER, _FULL = (
     "masks with another id of the padding",
     "masks without any padding",
 )
+_SAME = "masks with the same padding of id 0"
 
 
 def _three(result: Any) -> list[Tensor]:
@@ -128,6 +129,11 @@ def _masks_of_a_longer_target(candidate: Any) -> Seen:
 
 def _masks_with_another_id_of_the_padding(candidate: Any) -> Seen:
     return _masks_of(candidate, [[0, 5, 9, 6, 2], [6, 0, 2, 2, 2]], [[0, 7, 4], [5, 2, 2]], 2)
+
+
+def _masks_with_the_same_padding_of_id_0(candidate: Any) -> Seen:
+    """The same batch once more, in which padding has the id 0: what differs comes from the id."""
+    return _masks_of(candidate, [[2, 5, 9, 6, 0], [6, 2, 0, 0, 0]], [[2, 7, 4], [5, 0, 0]], 0)
 
 
 def _masks_with_as_many_sentences_as_tokens(candidate: Any) -> Seen:
@@ -545,6 +551,16 @@ def _padding_seen(name: str, tokens: list[list[int]]) -> Callable[[dict[str, See
     return lambda seen: bool((seen[_UNLIKE][f"{name} mask"] * padding != 0).any())
 
 
+_WITH_THE_ID_0 = (
+    _masks_of_a_longer_target,
+    _masks_with_the_same_padding_of_id_0,
+    _masks_with_as_many_sentences_as_tokens,
+    _masks_with_as_many_sentences_as_heads,
+    _masks_of_one_pair,
+    _masks_of_single_words,
+)
+
+
 _COMBINE_PROPERTIES = (
     changes_an_input("tokens"),
     left_to_chance(_UNLIKE),
@@ -605,25 +621,27 @@ _COMBINE_PROPERTIES = (
         "It is never causal, and the target's padding has no part in it: every row is alike.",
     ),
     Property(
-        "another id",
-        lambda seen: all(
-            torch.equal(
-                seen[_OTHER][f"{name} mask"],
-                _expected(_masks_with_another_id_of_the_padding, f"{name} mask"),
-            )
-            for name in _NAMES
-        ),
-        "Right where the padding has the id 0; wrong with another pad_id.",
-        "Does a 0, a `>`, or the truth of an id stand where `!= pad_id` belongs?",
-    ),
-    Property(
         "full rows",
         lambda seen: all(
             torch.equal(seen[_FULL][f"{name} mask"], _expected(_masks_without_any_padding, f"{name} mask"))
             for name in _NAMES
         ),
-        "Right where there is padding; wrong for sentences without any.",
+        "Wrong for sentences without any padding.",
         "Is something made only if padding is found?",
+    ),
+    Property(
+        "another id",
+        lambda seen: all(
+            torch.equal(seen[_OTHER][f"{name} mask"], seen[_SAME][f"{name} mask"]) for name in _NAMES
+        ),
+        "Your masks depend on which id the padding has: with another pad_id they differ.",
+        "Does a 0, a `>`, or the truth of an id stand where `!= pad_id` belongs?",
+    ),
+    Property(
+        "other lengths",
+        lambda seen: all(agrees(seen, experiment, COMBINE.reference) for experiment in _WITH_THE_ID_0),
+        "Right for one batch; wrong for others, of unlike lengths and sizes.",
+        "Which sizes, or which place of the padding, does your code take for granted?",
     ),
 )
 
@@ -637,6 +655,7 @@ COMBINE: Exercise = Exercise(
         _masks_of_unlike_sizes,
         _masks_of_a_longer_target,
         _masks_with_another_id_of_the_padding,
+        _masks_with_the_same_padding_of_id_0,
         _masks_with_as_many_sentences_as_tokens,
         _masks_with_as_many_sentences_as_heads,
         _masks_of_one_pair,

@@ -55,6 +55,12 @@ _D = [[1, 2, 3, 0, 0], [6, 4, 5, 0, 0], [9, 3, 2, 0, 0]]  # its last row is A's;
 _E = [[2, 3, 4, 1, 0], [8, 7, 6, 0, 0], [5, 5, 1, 0, 0]]  # as many real tokens as A, other lengths
 _F = [[1, 6, 3, 8, 0], [2, 2, 7, 9, 4], [9, 4, 1, 6, 0]]  # its longest sentence is as long as A's
 _G = [[4, 1, 0, 0, 0], [5, 9, 9, 5, 0], [9, 8, 3, 0, 0]]  # each sentence begins as in A; the same sum
+_H = [[4, 5, 6, 7, 8], [5, 4, 7, 0, 0], [9, 3, 2, 0, 0]]  # the first and the last row are A's
+_I = [
+    [4, 5, 0, 0, 0],
+    [5, 4, 6, 7, 8],
+    [9, 3, 2, 0, 0],
+]  # the ids of A in another order: the same set, the same sum
 _SHORT = [[1, 2, 3], [6, 4, 5], [9, 3, 0]]
 _LONG = [[5, 4, 3, 2, 1, 6, 7], [8, 0, 0, 0, 0, 0, 0], [4, 4, 9, 1, 0, 0, 0]]
 _FIRST, _SECOND, _OTHERS = (
@@ -143,7 +149,7 @@ def _a_second_batch_of_the_same_size(candidate: Any) -> Seen:
 
 
 def _batch_after_batch(candidate: Any) -> Seen:
-    return _reading(candidate, _A, _C, _D, _E, _F, _G, _B, _A)
+    return _reading(candidate, _A, _C, _D, _E, _F, _G, _H, _I, _B, _A)
 
 
 def _batches_of_other_lengths(candidate: Any) -> Seen:

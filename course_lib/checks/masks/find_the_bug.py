@@ -86,9 +86,9 @@ class _Watched:
 
     def __call__(self, scores: Tensor, valid_lens: Tensor) -> Tensor:
         self.calls += 1
+        self.inside = True
         self.empty_row = self.empty_row or bool((valid_lens == 0).any())
         self.short_row = self.short_row or bool((valid_lens < scores.size(-1)).any())
-        self.inside = True
         weights = self.code(scores, valid_lens)
         self.inside = False
         return weights

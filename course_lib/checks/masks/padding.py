@@ -71,7 +71,7 @@ def _padding_with_the_largest_id(candidate: Any) -> Seen:
 
 
 def _padding_with_a_negative_id(candidate: Any) -> Seen:
-    return _mask_of(candidate, [[3, 0, -1], [4, -1, -1]], -1)
+    return _mask_of(candidate, [[3, 1, -1], [0, -1, -1]], -1)
 
 
 def _padding_on_the_left(candidate: Any) -> Seen:
@@ -442,8 +442,20 @@ _PADDING_PROPERTIES = (
     Property(
         "wrong for full rows",
         _hides_no_word(_FULL),
-        "Right where there is padding; a sentence without any loses words.",
+        "A sentence without any padding loses words in your mask.",
         "Where do you look for the padding? Each key is judged by its own id: tokens != pad_id.",
+    ),
+    Property(
+        "padding on the left",
+        lambda seen: torch.equal(seen[_LEFT]["mask"], _wanted(_LEFT)),
+        "Your mask is wrong where the padding stands on the left.",
+        "Do you count words, or look for the first padding? Compare each token with pad_id.",
+    ),
+    Property(
+        "an empty row",
+        lambda seen: torch.equal(seen[_EMPTY]["mask"], _wanted(_EMPTY)),
+        "Right, but not for a row that is all padding.",
+        "All of its keys are padding, so all are False; the softmax deals with that.",
     ),
     Property(
         "another id, words hidden",
@@ -456,18 +468,6 @@ _PADDING_PROPERTIES = (
         _hides_all_padding(_OTHER, _LARGEST, "padding with a negative id"),
         "Right where the padding has the id 0; with another pad_id it is not hidden.",
         "Does a 0, a `>`, or the truth of an id stand where `!= pad_id` belongs?",
-    ),
-    Property(
-        "padding on the left",
-        lambda seen: torch.equal(seen[_LEFT]["mask"], _wanted(_LEFT)),
-        "Right where the padding stands on the right; wrong where it stands on the left.",
-        "Do you count words, or look for the first padding? Compare each token with pad_id.",
-    ),
-    Property(
-        "an empty row",
-        lambda seen: torch.equal(seen[_EMPTY]["mask"], _wanted(_EMPTY)),
-        "Right, but not for a row that is all padding.",
-        "All of its keys are padding, so all are False; the softmax deals with that.",
     ),
 )
 

@@ -75,9 +75,13 @@ def _mean_with_more_padding(candidate: Any) -> Seen:
 
 def _mean_with_very_large_padding(candidate: Any) -> Seen:
     """Beside numbers like these every other one vanishes: they must not be added and taken away again."""
-    mask = torch.tensor([[True, True, True, False], [False, True, False, True]])
+    mask = _ragged((3, 2), 4)
     huge = numbers(2, 4, 3, seed=10, std=1e30)
     return _mean_of(candidate, numbers(2, 4, 3, seed=1).where(mask[:, :, None], huge), mask)
+
+
+def _mean_without_padding(candidate: Any) -> Seen:
+    return _mean_of(candidate, numbers(2, 3, 4, seed=21), _ragged((3, 3), 3))
 
 
 def _mean_with_padding_anywhere(candidate: Any) -> Seen:
@@ -387,6 +391,34 @@ _MEAN_MISTAKES = (
         _MEAN_LINE,
     ),
     Mistake(
+        "the smallest",
+        _each_sentence(lambda real: real.amin(0)),
+        "You return the smallest number of each feature, not the mean.",
+        "Sum the real vectors, and divide by how many there are.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "the mean of squares",
+        lambda x, m: _mean()(x.square(), m),
+        "You average the squares of the numbers, not the numbers.",
+        "Sum the real vectors as they are, and divide by how many there are.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "the mean of absolute values",
+        lambda x, m: _mean()(x.abs(), m),
+        "You average the numbers without their signs.",
+        "Sum the real vectors as they are, and divide by how many there are.",
+        _MEAN_LINE,
+    ),
+    Mistake(
+        "the first token is left out",
+        lambda x, m: _mean()(x[:, 1:], m[:, 1:]),
+        "Your mean leaves out the first place of each row.",
+        "No place is special here: every real token counts.",
+        _MEAN_LINE,
+    ),
+    Mistake(
         "the median",
         _each_sentence(lambda real: real.median(0).values),
         "You return the median of each feature, not the mean.",
@@ -498,10 +530,17 @@ _MEAN_PROPERTIES = (
         "Where do padded vectors, or the length of the row, come in?",
     ),
     Property(
+        "without any padding",
+        lambda seen: agrees(seen, _mean_without_padding, MEAN.reference),
+        "Right where there is padding; wrong for a batch without any.",
+        "Does your code go another way if the whole mask is True? It need not.",
+    ),
+    Property(
         "very large padding",
         lambda seen: agrees(seen, _mean_with_very_large_padding, MEAN.reference),
-        "Right, but not where the vectors of padding are very large.",
-        "Padding must be 0 before the sum, or be left out of it; nothing of it may be taken away afterwards.",
+        "Wrong where the vectors of padding are very large.",
+        "Padding must be 0 before the sum, or be left out of it; nothing of it may be taken away afterwards. And half "
+        "precision ends at 65504.",
     ),
     Property(
         "padding anywhere",
@@ -546,6 +585,7 @@ MEAN: Exercise = Exercise(
         _mean_of_two_sentences,
         _mean_with_more_padding,
         _mean_with_very_large_padding,
+        _mean_without_padding,
         _mean_with_padding_anywhere,
         _mean_of_an_empty_sentence,
         _mean_of_one_sentence,
@@ -614,6 +654,10 @@ def _loss_of_two_sentences(candidate: Any) -> Seen:
     logits = numbers(2, 5, 6, seed=11, std=2.0)
     seen, again = _loss_of(candidate, logits, _LABELS, 0), _loss_of(candidate, logits, _LABELS, 0)
     return seen | {"second call differs": yes(differ(seen, again))}
+
+
+def _loss_of_one_token(candidate: Any) -> Seen:
+    return _loss_of(candidate, numbers(1, 1, 6, seed=22, std=2.0), [[5]], 0)
 
 
 def _loss_without_padding(candidate: Any) -> Seen:
@@ -891,7 +935,7 @@ _LOSS_MISTAKES = (
     Mistake(
         "logits of 0 at padding",
         _logits_masked,
-        "You set the logits of padding to 0; such a token still costs log V.",
+        "You make all logits of padding equal; such a token still costs log V.",
         "Take the *losses* at padding out, not their logits.",
         _LOSS_LINE,
     ),
@@ -1011,6 +1055,13 @@ _LOSS_MISTAKES = (
         _LOSS_LINE,
     ),
     Mistake(
+        "labels shifted, a single token is not a number",
+        lambda lo, la, p: F.cross_entropy(lo[:, :-1].flatten(0, 1), la[:, 1:].flatten(), ignore_index=p),
+        "You shift the labels by one place; here they belong to the logits as they stand.",
+        "A language model's labels are shifted once, when they are made.",
+        _LOSS_LINE,
+    ),
+    Mistake(
         "overflow",
         _overflows,
         "Right for ordinary logits; large ones overflow to NaN or infinity.",
@@ -1051,10 +1102,18 @@ _LOSS_PROPERTIES = (
         "Is a logarithm of 0 or of a negative number taken, or −∞ multiplied by 0?",
     ),
     Property(
+        "wrong for one token",
+        lambda seen: agrees(seen, _loss_of_one_token, LOSS.reference),
+        "Even for one single token your loss is not −log softmax(logits)[label].",
+        "By hand: softmax over the ids, the share of the label, its natural logarithm, minus. Are logits or labels "
+        "changed before it, or is it another loss?",
+    ),
+    Property(
         "wrong without padding",
         lambda seen: agrees(seen, _loss_without_padding, LOSS.reference),
-        "Your loss is wrong even where there is no padding at all.",
-        "Begin there: −log softmax(logits)[label] of each token, over the last axis; then the mean over all tokens.",
+        "Right for one token, wrong for several, even without any padding.",
+        "All tokens of all sentences count alike: are their losses put together in another way than by a mean, or does "
+        "an axis stand in another's place?",
     ),
     Property(
         "another place of the padding",
@@ -1125,6 +1184,7 @@ LOSS: Exercise = Exercise(
     reference=_loss(),
     experiments=(
         _loss_of_two_sentences,
+        _loss_of_one_token,
         _loss_without_padding,
         _loss_with_more_padding,
         _loss_with_another_id_of_the_padding,

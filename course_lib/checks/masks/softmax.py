@@ -145,6 +145,21 @@ def _masked_softmax_of_small_shares(candidate: Any) -> Seen:
     return seen
 
 
+def _masked_softmax_of_rows_far_apart(candidate: Any) -> Seen:
+    """No large score is hidden, but what is large in one row is far beyond another."""
+    scores = torch.tensor(
+        [[0.0, 1.0, 2.0, -1.0], [1000.0, 999.0, 990.0, 998.0], [-990.0, -991.0, -988.0, -995.0]]
+    )
+    mask = torch.tensor([[True, True, True, True], [True, True, False, True], [True, False, True, False]])
+    return _weights(candidate, scores, mask)
+
+
+def _one_maximum(scores: Tensor, mask: Tensor, little: float = 1e-30) -> Tensor:
+    allowed = scores.masked_fill(~mask, -1e9)
+    exps = (allowed - allowed.amax()).exp() * mask
+    return exps / (exps.sum(-1, keepdim=True) + little)
+
+
 def _masked_softmax_of_zeros(candidate: Any) -> Seen:
     scores = torch.tensor([[0.0, 2.0, 0.0, -1.0], [-1.0, -2.0, 0.0, -3.0]])
     return _weights(candidate, scores, torch.tensor([[True, True, True, False], [True, True, False, True]]))
@@ -384,6 +399,13 @@ _SOFTMAX_MISTAKES = (
         _LINE,
     ),
     Mistake(
+        "one maximum for all rows",
+        _one_maximum,
+        "The largest score of the whole table is taken away, not each row's own.",
+        "A row far below it vanishes: exp(−1000) is 0. `amax(dim=-1, keepdim=True)` gives each row its own.",
+        _LINE,
+    ),
+    Mistake(
         "NaN replaced, in the gradient not",
         lambda s, m: _added(s, m).nan_to_num(0.0),
         "The weights are right, but an empty row's gradient is NaN.",
@@ -617,6 +639,15 @@ _SOFTMAX_PROPERTIES = (
         "A score of 0 is a score like any other. Ask the mask what is hidden, not the scores.",
     ),
     Property(
+        "rows far apart",
+        lambda seen: (
+            not bool(seen["masked softmax of rows far apart"]["weights"].isfinite().all())
+            or agrees(seen, _masked_softmax_of_rows_far_apart, SOFTMAX.reference)
+        ),
+        "Right for ordinary scores, wrong for very large or very low ones.",
+        "No large score is hidden here. Are scores cut off, or is one number taken away from all rows?",
+    ),
+    Property(
         "no number for large scores",
         lambda seen: bool(seen[_LARGE]["weights"].isfinite().all()),
         "Right for ordinary scores; very large or very low ones give NaN or infinity.",
@@ -631,7 +662,7 @@ _SOFTMAX_PROPERTIES = (
     Property(
         "small shares",
         lambda seen: agrees(seen, _masked_softmax_of_small_shares, SOFTMAX.reference),
-        "Right, but small weights are lost or changed.",
+        "Small weights are lost or changed.",
         "A score of −8 beside a 0 still has a weight. Are weights rounded, cut off, or is a small number added?",
     ),
     no_gradient(_GRADIENT, "the scores"),
@@ -660,6 +691,7 @@ SOFTMAX: Exercise = Exercise(
         _masked_softmax_of_large_scores,
         _masked_softmax_of_zeros,
         _masked_softmax_of_small_shares,
+        _masked_softmax_of_rows_far_apart,
         _masked_softmax_gradients,
         _masked_softmax_gradients_with_an_empty_row,
     ),

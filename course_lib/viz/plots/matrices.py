@@ -147,12 +147,19 @@ def describe_weights(
 
 
 def describe_scores(
-    scores: Values, query_tokens: Sequence[str] | None = None, key_tokens: Sequence[str] | None = None
+    scores: Values,
+    query_tokens: Sequence[str] | None = None,
+    key_tokens: Sequence[str] | None = None,
+    *,
+    of_attention: bool = True,
 ) -> str:
-    """Say in words how far the scores reach and which pair has the largest. Arguments as in `plot_scores`."""
+    """Say in words how far the scores reach and which pair has the largest. Arguments as in `show_scores`."""
     matrix = tensor_of("describe_scores: scores", scores, 2)
     rows, columns = _axis_tokens("describe_scores", matrix, query_tokens, key_tokens)
-    text = f"Scores of {len(rows)} queries against {len(columns)} keys"
+    if of_attention:
+        text = f"Scores of {len(rows)} queries against {len(columns)} keys"
+    else:
+        text = f"Numbers in {len(rows)} rows and {len(columns)} columns"
     finite = matrix[matrix.isfinite()]
     if len(finite) == 0:
         return f"{text}, none of them finite."
@@ -160,7 +167,8 @@ def describe_scores(
     row, column = divmod(top, len(columns))
     hidden = matrix.numel() - len(finite)
     reach = measured(f"{number(float(finite.min()))} to {number(float(finite.max()))}")
-    pair = measured(f"'{rows[row]}' with '{columns[column]}'")
+    place = ("'{}' with '{}'" if of_attention else "in row {}, column {}").format(rows[row], columns[column])
+    pair = measured(place)
     return f"{text}, from {reach}; the largest is {pair}" + (f"; {hidden} are not finite." if hidden else ".")
 
 
@@ -193,12 +201,25 @@ def show_scores(
     key_tokens: Sequence[str] | None = None,
     *,
     title: str | None = None,
+    of_attention: bool = True,
 ) -> Picture:
-    """Show one heatmap of signed scores, or several on one scale. Arguments as in `show_weights`."""
+    """Show one heatmap of signed scores, or several on one scale. Arguments as in `show_weights`.
+
+    Args:
+        of_attention: False = any other numbers: the axes are called row and column, not query and key.
+    """
     panels = _panels("show_scores", scores)
-    return _show_matrices(
-        "show_scores", panels, query_tokens, key_tokens, title, plot_scores, describe_scores
-    )
+    plot = plot_scores if of_attention else _plot_numbers
+    describe = partial(describe_scores, of_attention=of_attention)
+    return _show_matrices("show_scores", panels, query_tokens, key_tokens, title, plot, describe)
+
+
+def _plot_numbers(
+    matrix: Values, rows: Sequence[str], columns: Sequence[str], *, limit: float, title: str | None, ax: Axes
+) -> MatrixArtists:
+    artists = plot_scores(matrix, rows, columns, limit=limit, title=title, ax=ax)
+    artists.ax.set(xlabel="column", ylabel="row")
+    return artists
 
 
 def _show_matrices(
