@@ -11,6 +11,7 @@ FLOORS = (
     "tokenization",  # 02
     "masks",  # 05
     "embeddings",  # 02
+    "patches",  # 02 and 14: pictures, sound and film as tokens
     "positions",  # 03
     "attention",  # 04
     "rnn",  # 01, with the bridge to attention of 04

@@ -163,7 +163,7 @@ TABLE = {
         LESSON_02,
         "12 · Not only text",
         "picture put together again: largest difference",
-        "course_lib.data.apple.embed",
+        "course_lib.patches.image_patches",
         "02.patches",
         "a plain reshape",
     ),

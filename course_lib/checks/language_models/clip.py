@@ -46,17 +46,19 @@ class _Model:
             parameter = numbers(*shape, seed=seed + number).requires_grad_()
             parameter.grad = None if gradient is None else gradient.clone()
             self.tensors.append(parameter)
+        self.had = [tensor.grad is not None for tensor in self.tensors]
         self.before = [tensor.detach().clone() for tensor in self.tensors]
 
     def parameters(self) -> Iterator[Tensor]:
         yield from self.tensors
 
     def gradients(self) -> Tensor:
-        """All gradients behind each other; -99 stands for one that is None, or gone."""
-        none = torch.tensor([-99.0])
-        return torch.cat(
-            [none if tensor.grad is None else tensor.grad.detach().flatten() for tensor in self.tensors]
-        )
+        """All gradients behind each other; -99 stands for one that is None, and for each number that is gone."""
+        parts = []
+        for tensor, had in zip(self.tensors, self.had, strict=True):
+            none = torch.full((tensor.numel() if had else 1,), -99.0)
+            parts.append(none if tensor.grad is None else tensor.grad.detach().flatten())
+        return torch.cat(parts)
 
     def moved(self) -> bool:
         return not all(
@@ -282,6 +284,17 @@ _NORM_LINE = "norm = torch.cat([p.grad.flatten() for p in having]).norm()"
 _LIST_LINE = "having = [p for p in parameters if p.grad is not None]"
 _FACTOR_LINE = "if norm > largest: p.grad = p.grad * largest / norm, for each p"
 
+
+def _scaled_in_any_case(p: Tensor, by: Any) -> None:
+    p.grad = None if p.grad is None else p.grad * by
+
+
+_TURNED = (
+    "Short gradients are made longer, and long ones stay: a comparison is turned.",
+    "The factor is at most 1: min(1, largest / norm).",
+    _FACTOR_LINE,
+)
+
 _CLIP_MISTAKES = (
     Mistake(
         "each by itself",
@@ -321,9 +334,12 @@ _CLIP_MISTAKES = (
     Mistake(
         "the short ones are scaled",
         _clip(factor=lambda norm, largest: (largest / norm).clamp(min=1.0)),
-        "Short gradients are made longer, and long ones stay: a comparison is turned.",
-        "The factor is at most 1: min(1, largest / norm).",
-        _FACTOR_LINE,
+        *_TURNED,
+    ),
+    Mistake(
+        "the short ones are scaled, those of zero too",
+        _clip(factor=lambda norm, largest: (largest / norm).clamp(min=1.0), apply=_scaled_in_any_case),
+        *_TURNED,
     ),
     Mistake(
         "to the norm 1",
@@ -630,8 +646,8 @@ _CLIP_PROPERTIES = (
     Property(
         "small gradients",
         lambda seen: agrees(seen, _clip_a_tiny_gradient, CLIP.reference),
-        "Right to some digits for ordinary gradients, wrong for very small ones.",
-        "Is a fixed number added to the norm? 1e-6 does no harm; a larger one does.",
+        "Right for gradients of ordinary length, wrong for very small ones.",
+        "Is a fixed number added to the norm or to `largest`? 1e-6 does no harm; a larger one does.",
     ),
     Property(
         "each alone is short",

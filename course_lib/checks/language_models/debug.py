@@ -28,7 +28,7 @@ def train(model, optimizer, text, n_rows, n_steps):
     read of that part. The state goes on from piece to piece, no gradient does. After each piece comes
     one update, the gradient clipped to the norm 1. model(tokens, state), with (B, n) ids and a state or
     None, returns logits, (B, n, V), and the new state, (B, H); the optimizer has its parameters.
-    Returns a list: the loss of each update, the mean cross-entropy of its piece, in nats per token.
+    Returns a list of floats: for each update the mean cross-entropy of its piece, in nats per token.
     """
 '''
 
@@ -43,12 +43,14 @@ class Speaker(nn.Module):
         self.head = nn.Parameter(numbers(4, vocab_size, seed=seed + 2, std=loud))
         self.asked: list[Tensor] = []
         self.carried: list[bool] = []
+        self.trains = True  # was in training mode whenever it was asked
         self.last: Tensor | None = None
 
     def forward(self, tokens: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return logits, (B, n, V), and the state afterwards, (B, 4)."""
         ids = ids_of(tokens, self.table.size(0)).long()
         self.asked.append(ids.clone())
+        self.trains = self.trains and self.training
         if state is not None:
             _check_state(state, tokens.size(0))
         self.carried.append(self._goes_on(state))
@@ -132,14 +134,18 @@ _CANVAS = 12
 
 def _losses(result: Any) -> Tensor:
     """The losses on `_CANVAS` places, -1 where there is none."""
-    if isinstance(result, Tensor) and result.dim() == 0:
-        result = [result]
-    if result is None or not isinstance(result, (list, tuple, Tensor)):
+    if result is None or not isinstance(result, (list, tuple)):
         got = "nothing" if result is None else kind_of(result)
         raise WrongReturn(
             "no list of losses",
             f"You return {got}; a list is asked for, with the loss of each update.",
             "Collect `loss.item()` after each update, and end with `return losses`.",
+        )
+    if any(isinstance(loss, Tensor) and loss.requires_grad for loss in result):
+        raise WrongReturn(
+            "losses that keep their graphs",
+            "Your list holds tensors with their graphs; floats are asked for.",
+            "Each of them keeps all that led to it in memory, for as long as the list lives: loss.item().",
         )
     canvas = torch.full((_CANVAS,), -1.0)
     for place, loss in enumerate(list(result)[:_CANVAS]):
@@ -155,6 +161,7 @@ def _updated(
     result = candidate(model, optimizer, text, n_rows, n_steps)
     losses = _losses(result)
     seen = {
+        "learning rate": torch.tensor(optimizer.param_groups[0]["lr"]),
         "number of updates": (losses >= 0).sum().float(),
         "losses (-1: none)": losses,
         "weights afterwards": model.weights(),
@@ -184,6 +191,7 @@ def _several_pieces(candidate: Any) -> Seen:
     return seen | {
         "_read": read,
         "_state goes on": yes(all(model.carried)),
+        "in training mode": yes(model.trains and model.training),
         "_rows": torch.tensor([float(question.size(0)) for question in model.asked]),
         "text changed": yes(not torch.equal(text, torch.arange(31))),
     }
@@ -583,6 +591,13 @@ def _new_faults() -> tuple[Mistake, ...]:
             _UPDATE_LINE,
         ),
         Mistake(
+            "repaired, the running mean",
+            _run(told=lambda losses: [sum(losses[: n + 1]) / (n + 1) for n in range(len(losses))]),
+            "The run is right; but each loss you list is the mean of all up to there.",
+            "One loss for each update, as it is.",
+            "losses.append(loss.item())",
+        ),
+        Mistake(
             "repaired, the last loss only",
             _run(told=lambda losses: losses[-1:]),
             "The run is right; but only the last loss is returned.",
@@ -623,6 +638,22 @@ def _first_loss_right(seen: dict[str, Seen]) -> bool:
     return torch.allclose(seen["one piece"][name][:1], expected[:1], atol=1e-3)
 
 
+def _weights_right(seen: dict[str, Seen]) -> bool:
+    """Say whether the runs end with the right weights; then only the losses can be wrong."""
+    runs = {"one piece": _one_piece, _SEVERAL: _several_pieces, "pieces that fit": _pieces_that_fit}
+    return all(
+        torch.allclose(
+            seen[name]["weights afterwards"], run(DEBUG.reference)["weights afterwards"].double(), atol=1e-3
+        )
+        for name, run in runs.items()
+    )
+
+
+def _later_right(seen: dict[str, Seen]) -> bool:
+    name, expected = "weights afterwards", _several_pieces(DEBUG.reference)
+    return torch.allclose(seen[_SEVERAL][name], expected[name].double(), atol=1e-3)
+
+
 _CRASH, _CRASH_MESSAGE, _CRASH_HINT = crashes_in(
     _SEVERAL,
     "With more than one piece your code stops.",
@@ -646,10 +677,28 @@ _DEBUG_PROPERTIES = (
         _LOOK,
     ),
     Property(
+        "asked too often",
+        lambda seen: len(seen[_SEVERAL]["_rows"]) <= max(1, seen[_SEVERAL]["number of updates"].item()),
+        "The model is asked more often than there are losses in your list.",
+        "One question, one loss and one update for each piece; that loss is kept, as it was before the update.",
+    ),
+    Property(
         "other tokens are read",
         _reads_its_part,
         "Row r does not read part r from its begin to its end, each token once.",
         "Each part is len(text) // n_rows long; the pieces follow each other, and do not overlap.",
+    ),
+    Property(
+        "another mode",
+        lambda seen: seen[_SEVERAL]["in training mode"].item() == 1,
+        "The rows are right; but the model is put into another mode.",
+        "Nothing but the cause is to be changed: leave `eval()` out.",
+    ),
+    Property(
+        "another learning rate",
+        lambda seen: abs(seen[_SEVERAL]["learning rate"].item() - 0.5) < 1e-4,
+        "The rows are right; but the learning rate is changed, too.",
+        "Change one thing at a time: else you do not know what helped.",
     ),
     Property(
         "the text is changed",
@@ -688,10 +737,22 @@ _DEBUG_PROPERTIES = (
         "Clip after backward, before step; and leave the learning rate and the optimiser as they are.",
     ),
     Property(
+        "other losses",
+        lambda seen: not _weights_right(seen),
+        "The weights become right; but the losses you list are not those of the updates.",
+        "One float for each update: the loss whose gradient it takes.",
+    ),
+    Property(
         "another update",
         lambda seen: agrees(seen, _one_piece, DEBUG.reference),
         "The first loss is right, but the weights after the first update are not.",
         "zero_grad, backward, clip, step, in this order; optimiser and loss as in the run above.",
+    ),
+    Property(
+        "a text without remainder",
+        lambda seen: agrees(seen, _pieces_that_fit, DEBUG.reference) or not _later_right(seen),
+        "Right where some tokens are left over, wrong where n_rows divides the text.",
+        "Each part is len(text) // n_rows long, and nothing is left over then.",
     ),
     Property(
         "later updates",

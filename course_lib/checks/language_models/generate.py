@@ -269,7 +269,37 @@ _LAST_PLACE = (
     _PICK_LINE,
 )
 
+
+def _never_twice(model: nn.Module, prompt: Tensor, eos_id: int, max_new: int) -> Tensor:
+    tokens = prompt
+    for _ in range(max_new):
+        best, second = model(tokens)[0, -1].topk(2).indices.tolist()
+        new = second if best == tokens[0, -1].item() else best
+        tokens = torch.cat([tokens, torch.tensor([[new]])], dim=1)
+        if new == eos_id:
+            break
+    return tokens
+
+
 _GENERATE_MISTAKES = (
+    Mistake(
+        "never the same token twice",
+        _never_twice,
+        "A token is never written twice in a row, even where it is the likeliest.",
+        "Always the likeliest one: nothing is asked about repetition.",
+        "new = model(tokens)[:, -1].argmax(-1, keepdim=True)",
+    ),
+    Mistake(
+        "a repeated token ends",
+        _writer(
+            ends=lambda tokens, new, eos_id, n_given: bool(
+                (new == eos_id).any() or tokens[0, -2] == new[0, 0]
+            )
+        ),
+        "A token written twice in a row ends your text; only <eos> should.",
+        "Which tokens does the line that leaves the loop compare?",
+        "if new.item() == eos_id: break",
+    ),
     Mistake(
         "asks with the last token alone",
         _writer(ask=lambda tokens, n_given: tokens[:, -1:]),
@@ -558,6 +588,15 @@ _LAST_LOOK, _LAST_MESSAGE, _LAST_HINT = crashes_in(
 )
 
 
+def _goes_on(seen: dict[str, Seen], name: str, eos_id: int) -> bool:
+    return eos_id in _new(seen, name)[:-1]
+
+
+def _new(seen: dict[str, Seen], name: str) -> list[int]:
+    """What was written behind a prompt of three tokens."""
+    return [token for token in _line(seen, name)[3:] if token >= 0]
+
+
 _GENERATE_PROPERTIES = (
     left_to_chance(_FIRST),
     changes_its_input(_FIRST),
@@ -617,9 +656,15 @@ _GENERATE_PROPERTIES = (
     ),
     Property(
         "goes on after eos",
-        lambda seen: _count(seen, "written until eos") <= 4 and _count(seen, "eos at once") <= 1,
+        lambda seen: not (_goes_on(seen, "written until eos", 7) or _goes_on(seen, "eos at once", 2)),
         "Your text goes on after <eos>.",
         "Which line compares the token just written with eos_id, and leaves the loop?",
+    ),
+    Property(
+        "never writes eos",
+        lambda seen: _new(seen, "eos at once")[:1] == [2],
+        "Where <eos> is the likeliest token at once, your text does not begin with it.",
+        "It is written like any other token; then the text ends. Is it hidden, dropped or written over?",
     ),
     Property(
         "ends before eos",

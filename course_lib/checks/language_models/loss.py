@@ -31,7 +31,7 @@ def language_model_loss(model, tokens, pad_id):
         One number, in nats: the mean of -log P(token | all true tokens before it) over the real
         tokens of the batch. <sos> is given, not guessed; <eos> is guessed; padding does not count.
         Every token counts the same, whatever the length of its sentence. Logits may be large
-        (±1000). The tokens stay as they were, and gradients flow to the model's weights.
+        (±1000). Tokens and model stay as they were, and gradients flow to the model's weights.
     """
 '''
 
@@ -78,11 +78,13 @@ def _loss_of(candidate: Any, model: nn.Module, tokens: Tensor, pad_id: int) -> S
 def _loss_of_two_sentences(candidate: Any) -> Seen:
     model, given = SmallReader(7, seed=30), _SENTENCES.clone()
     loss = _number(a_function(candidate)(model, given, _PAD))
+    touched = not model.training or any(weight.grad is not None for weight in model.parameters())
     again = _number(candidate(model, _SENTENCES.clone(), _PAD))
     chance = loss.shape != again.shape or not torch.allclose(loss, again, equal_nan=True)
     return {
         "loss": loss,
         "input changed": yes(not torch.equal(given, _SENTENCES)),
+        "model changed": yes(touched),
         "second call differs": yes(chance),
     }
 
@@ -109,9 +111,9 @@ def _loss_with_more_padding(candidate: Any) -> Seen:
 
 def _loss_without_padding(candidate: Any) -> Seen:
     tokens = torch.tensor(
-        [[1, 4, 0, 3, 2], [1, 3, 3, 0, 2], [1, 0, 4, 4, 2], [1, 3, 0, 0, 2], [1, 4, 3, 4, 2]]
+        [[1, 3, 0, 3, 2], [1, 3, 3, 0, 2], [1, 0, 0, 3, 2], [1, 3, 0, 0, 2], [1, 0, 3, 3, 2]]
     )
-    return _loss_of(candidate, SmallReader(5, seed=34), tokens, 7)
+    return _loss_of(candidate, SmallReader(5, seed=34), tokens, 4)
 
 
 def _loss_of_one_sentence(candidate: Any) -> Seen:
@@ -122,6 +124,23 @@ def _loss_of_long_and_short(candidate: Any) -> Seen:
     """Nine tokens to guess in the first sentence, one in the second: means of means differ."""
     tokens = torch.tensor([[1, 4, 5, 7, 8, 4, 9, 5, 4, 2], [1, 2] + [0] * 8, [1, 6, 2] + [0] * 7])
     return _loss_of(candidate, SmallReader(10, seed=42), tokens, 0)
+
+
+def _loss_with_the_shortest_first(candidate: Any) -> Seen:
+    """The first sentence ends before the others, and the last column is full."""
+    tokens = torch.tensor([[1, 4, 2, 6, 6, 6], [1, 5, 3, 0, 2, 6], [1, 0, 4, 3, 5, 2]])
+    return _loss_of(candidate, SmallReader(7, seed=48), tokens, 6)
+
+
+def _what_each_token_counts(candidate: Any) -> Seen:
+    """A note: how strongly the guess after each token moves the loss of an undecided model, the strongest 1."""
+    model = _Undecided(7)
+    loss = _number(candidate(model, _SENTENCES.clone(), _PAD))
+    if not loss.requires_grad:
+        return {"_counts": torch.zeros(7)}
+    (gradient,) = torch.autograd.grad(loss.sum(), [model.logits])
+    felt = gradient.abs().sum(-1)
+    return {"_counts": felt / felt.max().clamp(min=1e-9)}
 
 
 def _loss_with_logits_around_1000(candidate: Any) -> Seen:
@@ -359,6 +378,31 @@ def _loss_mistakes() -> tuple[Mistake, ...]:
             "The first word is left out; it is guessed from <sos>, and counts.",
             "Inputs and labels both begin one too late: the labels alone lose their first token.",
             _SHIFT_LINE,
+        ),
+        Mistake(
+            "<sos> is never read",
+            lambda model, tokens, pad_id: _loss()(model, tokens[:, 1:], pad_id),
+            "<sos> is never read, and the first word never guessed.",
+            "Are inputs and labels both cut at the front? The inputs begin with <sos>: tokens[:, :-1].",
+            _SHIFT_LINE,
+        ),
+        Mistake(
+            "the length of the first sentence for all",
+            lambda model, tokens, pad_id: _loss()(
+                model, tokens[:, : int((tokens[0] != pad_id).sum())], pad_id
+            ),
+            "All sentences are cut where the first one ends.",
+            "The first row may be shorter than another. Ask pad_id at every place: labels != pad_id.",
+            _PAD_LINE,
+        ),
+        Mistake(
+            "cut at the shortest sentence",
+            lambda model, tokens, pad_id: _loss()(
+                model, tokens[:, : int((tokens != pad_id).sum(1).min())], pad_id
+            ),
+            "All sentences are cut where the shortest one ends.",
+            "The longer ones have more words to guess, and each counts. Leave out padding, and only padding.",
+            _PAD_LINE,
         ),
         Mistake(
             "the last column is left out",
@@ -620,10 +664,22 @@ def _loss_mistakes() -> tuple[Mistake, ...]:
 _FIRST = "loss of two sentences"
 
 
+def _counts_alike(seen: dict[str, Seen]) -> bool:
+    return agrees(seen, _loss_of_two_sentences, LOSS.reference) or agrees(
+        seen, _what_each_token_counts, LOSS.reference
+    )
+
+
 def _loss_properties() -> tuple[Property, ...]:
     return (
         left_to_chance(_FIRST),
         changes_its_input(_FIRST),
+        Property(
+            "changes the model",
+            lambda seen: seen[_FIRST]["model changed"].item() == 0,
+            "Your function changes the model: its mode, or the gradients that it keeps.",
+            "A loss only measures. `backward`, `eval()` and `train()` are the caller's to call.",
+        ),
         not_finite(lambda seen: seen[_FIRST]["loss"], "losses"),
         Property(
             "below zero",
@@ -669,7 +725,10 @@ def _loss_properties() -> tuple[Property, ...]:
             "long and short sentences",
             lambda seen: (
                 not agrees(seen, _loss_without_padding, LOSS.reference)
-                or agrees(seen, _loss_of_long_and_short, LOSS.reference)
+                or (
+                    agrees(seen, _loss_of_long_and_short, LOSS.reference)
+                    and agrees(seen, _loss_with_the_shortest_first, LOSS.reference)
+                )
             ),
             "Right where all sentences are equally long, wrong where they are not.",
             "Every real token counts the same: one sum over the batch, divided once. And <eos> counts too.",
@@ -685,6 +744,12 @@ def _loss_properties() -> tuple[Property, ...]:
             ),
             "Right for small logits, wrong for large ones.",
             "exp(1000) is infinite, and log(0) is -inf. Which function goes from logits to logarithms in one step?",
+        ),
+        Property(
+            "not every token counts the same",
+            _counts_alike,
+            "Some real tokens count more than others in your loss, or padding counts.",
+            "Is a token left out, or weighed, for its id or its place? Only pad_id says what does not count.",
         ),
         Property(
             "no gradient",
@@ -712,6 +777,8 @@ LOSS: Exercise = Exercise(
         _loss_without_padding,
         _loss_of_one_sentence,
         _loss_of_long_and_short,
+        _loss_with_the_shortest_first,
+        _what_each_token_counts,
         _loss_with_logits_around_1000,
         _loss_of_a_model_that_is_far_off,
         _gradients_to_the_weights,

@@ -428,7 +428,7 @@ _RNN_MISTAKES = (
     Mistake(
         "the first token at every step",
         _rnn(order=lambda steps: [0] * steps),
-        "Every step reads the first token.",
+        "Every step reads the first input.",
         "Which index changes from step to step?",
         "x[:, t]",
     ),

@@ -13,17 +13,17 @@ from torch import Tensor
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
-from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, no_gradient, not_finite
+from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, no_gradient
 
 SENTENCE_STUB = '''
 def sentence_log_probability(logits, tokens, lengths):
     """Say how likely a language model finds each sentence: log P(word 1, word 2, … | <sos>).
 
     Args:
-        logits: (B, T, V), T at least 2. logits[b, t] is the model's guess, before any softmax, for the token that
+        logits: (B, T, V). logits[b, t] is the model's guess, before any softmax, for the token that
             comes *after* tokens[b, t].
-        tokens: (B, T), ids. Each row is <sos>, the words, then padding. Any id may be a real word, 0
-            too, and padding may hold any id.
+        tokens: (B, T), ids, T at least 2. Each row is <sos>, the words, then padding. Any id may be a
+            real word, 0 too, and padding may hold any id.
         lengths: (B,), integers: how many tokens of each row are real, <sos> among them; at least 1.
 
     Returns:
@@ -641,7 +641,25 @@ def _sentence_properties() -> tuple[Property, ...]:
     return (
         left_to_chance("two sentences with padding"),
         changes_its_input("two sentences with padding"),
-        not_finite(_of_two, "log-probabilities"),
+        Property(
+            "not a number",
+            lambda seen: bool(_of_two(seen).isfinite().all()),
+            "There are NaN or infinite numbers among your log-probabilities.",
+            "Is -inf put at padding and then added up? What does not count adds 0. Or is it 0 divided by 0?",
+        ),
+        Property(
+            "rounded",
+            lambda seen: (
+                agrees(seen, _two_sentences_with_padding, SENTENCE.reference)
+                or not torch.allclose(
+                    _of_two(seen),
+                    _two_sentences_with_padding(SENTENCE.reference)["log probability"].double(),
+                    rtol=0.01,
+                )
+            ),
+            "Nearly right: your log-probabilities are within one per cent, no nearer.",
+            "Is something rounded, in half precision, or a small number added or cut off?",
+        ),
         Property(
             "above zero",
             lambda seen: bool((_of_two(seen) <= 1e-6).all()),
@@ -686,14 +704,20 @@ def _sentence_properties() -> tuple[Property, ...]:
         ),
         Property(
             "no shares",
-            lambda seen: abs(_shares(seen).sum().item() - 1) < 1e-3,
+            lambda seen: (
+                agrees(seen, _two_sentences_with_padding, SENTENCE.reference)
+                or abs(_shares(seen).sum().item() - 1) < 1e-3
+            ),
             "The probabilities you give to all words at one place do not sum to 1.",
             "A softmax over the vocabulary makes them so. Over which axis does yours run, and is something done "
             "after it?",
         ),
         Property(
             "other shares",
-            lambda seen: agrees(seen, _each_word_in_turn, SENTENCE.reference),
+            lambda seen: (
+                agrees(seen, _two_sentences_with_padding, SENTENCE.reference)
+                or agrees(seen, _each_word_in_turn, SENTENCE.reference)
+            ),
             "At one place your probabilities sum to 1, but they are not the softmax's.",
             "Are the logits scaled, cut off, rounded or put through another function before?",
         ),
@@ -705,6 +729,15 @@ def _sentence_properties() -> tuple[Property, ...]:
             ),
             "Right for several sentences, wrong for a batch of one.",
             "Does a `squeeze()` without an axis take the batch's axis away?",
+        ),
+        Property(
+            "wrong with two tokens",
+            lambda seen: (
+                not agrees(seen, _two_sentences_with_padding, SENTENCE.reference)
+                or agrees(seen, _each_word_in_turn, SENTENCE.reference)
+            ),
+            "Right for longer rows, wrong where a row has only one word to guess.",
+            "Does a `squeeze()` without an axis take away an axis of size 1 that should stay?",
         ),
         Property(
             "a sentence without words",

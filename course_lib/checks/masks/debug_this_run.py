@@ -25,18 +25,15 @@ class RepairedReader(nn.Module):
     Layers: word, an nn.Embedding(vocab_size, d_model); w_q, w_k, w_v, each an nn.Linear(d_model,
     d_model); answer, an nn.Linear(d_model, n_topics). A fresh Reader reads its very first batch
     rightly: there, the repaired one gives the same logits. A sentence's logits depend on its own
-    real tokens only: not on its neighbours, nor on the padding, nor on what was read before. The
-    tokens stay as they were, and gradients reach all layers as before.
+    real tokens, at least one: not on its neighbours, the padding (of any id), nor what was read
+    before. The tokens stay as they were; gradients reach all layers, as before.
     """
 
     def __init__(self, vocab_size, n_topics, d_model, pad_id):
         super().__init__()
 
     def forward(self, tokens):
-        """Map tokens, (B, T), to logits, (B, n_topics).
-
-        Rows hold at least one word, and are filled up at the end with pad_id, which need not be 0.
-        """
+        """Map tokens, (B, T), rows filled up at the end with pad_id, to logits, (B, n_topics)."""
 '''
 
 _VOCABULARY, _TOPICS, _WIDTH = 11, 3, 6

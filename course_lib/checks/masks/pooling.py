@@ -612,7 +612,7 @@ def masked_mean_loss(logits, labels, pad_id):
 
     Args:
         logits: (B, T, V), one score for each id; values from -1000 to 1000.
-        labels: (B, T), the right ids; where there is padding, at the end or elsewhere, they hold pad_id.
+        labels: (B, T), the right ids; where there is padding, in any place, they hold pad_id.
         pad_id: an int: an id of the vocabulary, which is then never a real label, or one outside it,
             such as -100, or V and more.
 

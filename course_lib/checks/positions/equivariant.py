@@ -5,6 +5,7 @@ T tokens · D d_model
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,7 @@ _Function = Callable[[Tensor], Tensor]
 _W = 4**-0.5
 
 
+@functools.cache
 def _map(seed: int) -> Tensor:
     return numbers(4, 4, seed=seed, std=_W * 1.5).double()
 
@@ -57,7 +59,7 @@ def _without_the_mean(x: Tensor) -> Tensor:
 
 
 def _with_positions(x: Tensor) -> Tensor:
-    angles = torch.arange(len(x), dtype=x.dtype)[:, None] / 10000 ** (torch.arange(0, 4, 2) / 4)
+    angles = torch.arange(len(x), dtype=x.dtype)[:, None] / torch.tensor([1.0, 100.0])
     return _attention(x + torch.cat([angles.sin(), angles.cos()], -1))
 
 
@@ -96,6 +98,10 @@ def _last_row_unlike(x: Tensor) -> Tensor:
     return torch.cat([x[:-1], x[-1:] + 0.3])
 
 
+def _sixth_row_unlike(x: Tensor) -> Tensor:
+    return torch.cat([x[:5], x[5:6] * 1.5 + 0.3, x[6:]])
+
+
 def _first_two_alike(x: Tensor) -> Tensor:
     """Depends on the position, but the first two change places unnoticed."""
     return x + 0.2 * torch.arange(len(x), dtype=x.dtype).clamp(min=1)[:, None]
@@ -119,31 +125,60 @@ def _next_row_in_a_ring(x: Tensor) -> Tensor:
 
 
 def _a_little_position(x: Tensor) -> Tensor:
-    """Small steps, no two neighbours alike: 0.012 to 0.072."""
-    return x + 0.012 * (3 * torch.arange(len(x), dtype=x.dtype) % 7)[:, None]
+    """A small step, between even and odd positions."""
+    return x + 0.018 * (torch.arange(len(x), dtype=x.dtype) % 2)[:, None]
+
+
+def _twice_x(x: Tensor) -> Tensor:
+    return 2 * x
+
+
+@functools.cache
+def _thirds(n_tokens: int) -> Tensor:
+    return (torch.arange(4 * n_tokens).view(n_tokens, 4) % 3 - 1).double()
 
 
 class _Rounded:
     """A function for the learner's test: it computes in double precision and rounds, unlike from row to row."""
 
-    def __init__(self, function: _Function):
-        self.function = function
+    def __init__(self, function: _Function, rounding: float = 1e-5):
+        self.function, self.rounding = function, rounding
         self.calls = self.most_tokens = 0
-        self.unlike_rows = False
+        self.unlike_rows = self.reordered = False
+        self._met: dict[tuple[float, ...], tuple[float, ...]] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
+        self._look_at(x)
         self.calls += 1
         self.most_tokens = max(self.most_tokens, len(x))
         self.unlike_rows = self.unlike_rows or bool((x != x[:1]).any())
         output = self.function(x.double())
-        noise = torch.arange(output.numel(), dtype=output.dtype).view(output.shape) % 3 - 1
-        return (output + 2e-6 * noise).to(x.dtype)
+        return (output + self.rounding * _thirds(len(x))).to(x.dtype)
+
+    def _look_at(self, x: Tensor) -> None:
+        """Refuse what f does not take, and note whether the same rows come in two orders."""
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            raise WrongReturn(
+                "no floating point",
+                "Your test gives f something else than a tensor of floating-point numbers.",
+                "torch.randn(7, 4) draws some; torch.arange and torch.randint give whole numbers.",
+            )
+        if x.dim() != 2 or x.size(1) != 4 or len(x) == 0:
+            raise WrongReturn(
+                "another shape than (T, 4)",
+                f"Your test gives f a tensor of shape {tuple(x.shape)}; f takes (T, 4)."[:83],
+                "Four numbers a row, one row a position, no batch: torch.randn(7, 4).",
+            )
+        if not self.reordered:
+            marks = (x.detach().double() * torch.tensor([1.0, 3.1, -2.3, 0.7])).sum(-1)
+            rows = tuple(round(mark, 4) for mark in marks.tolist())
+            self.reordered = self._met.setdefault(tuple(sorted(rows)), rows) != rows
 
 
 def _verdict(result: Any) -> bool:
     if isinstance(result, bool):
         return result
-    if isinstance(result, Tensor) and result.numel() == 1:
+    if isinstance(result, Tensor) and result.numel() == 1 and result.dtype == torch.bool:
         return bool(result.item())
     if type(result).__name__ in ("bool_", "bool"):
         return bool(result)
@@ -153,7 +188,9 @@ def _verdict(result: Any) -> bool:
             "Your function returns nothing; True or False is asked for.",
             "Does the last line begin with `return`, in every branch? `assert` returns nothing.",
         )
-    what = "a tensor of several numbers" if isinstance(result, Tensor) else kind_of(result)
+    what = kind_of(result)
+    if isinstance(result, Tensor):
+        what = "a number" if result.numel() == 1 else "a tensor of several numbers"
     raise WrongReturn(
         "not True or False",
         f"You return {what}; True or False is asked for.",
@@ -161,9 +198,9 @@ def _verdict(result: Any) -> bool:
     )
 
 
-def _said(candidate: Any, function: _Function) -> Seen:
+def _said(candidate: Any, function: _Function, rounding: float = 1e-5) -> Seen:
     """Ask the learner's test three times about one function, each time from another random state."""
-    watcher, answers = _Rounded(function), []
+    watcher, answers = _Rounded(function, rounding), []
 
     def f(x: Tensor) -> Tensor:
         return watcher(x)
@@ -182,8 +219,15 @@ def _said(candidate: Any, function: _Function) -> Seen:
         "says equivariant": torch.stack(answers),
         "_never called": yes(watcher.calls == 0),
         "_one token": yes(watcher.most_tokens == 1),
+        "_six tokens": yes(watcher.most_tokens >= 6),
+        "_the same rows in another order": yes(watcher.reordered),
         "_equal rows": yes(watcher.calls > 0 and watcher.most_tokens > 1 and not watcher.unlike_rows),
     }
+
+
+def _twice_x_is_equivariant(candidate: Any) -> Seen:
+    exactly = _said(candidate, _twice_x, rounding=0.0)["says equivariant"]
+    return _said(candidate, _twice_x) | {"_says so where nothing is rounded": exactly}
 
 
 def _each_token_for_itself_is_equivariant(candidate: Any) -> Seen:
@@ -223,8 +267,8 @@ def _an_invariant_function_is_not(candidate: Any) -> Seen:
 
 
 def _one_row_unlike_is_not(candidate: Any) -> Seen:
-    first, last = _said(candidate, _first_row_unlike), _said(candidate, _last_row_unlike)
-    return {"says equivariant": torch.stack([first["says equivariant"], last["says equivariant"]])}
+    functions = (_first_row_unlike, _last_row_unlike, _sixth_row_unlike)
+    return {"says equivariant": torch.stack([_said(candidate, f)["says equivariant"] for f in functions])}
 
 
 def _what_one_exchange_does_not_notice_is_not(candidate: Any) -> Seen:
@@ -382,7 +426,7 @@ _EQUIVARIANT_MISTAKES = (
     Mistake(
         "sums are compared",
         _judge(lambda f, x, order: _close(f(x[order]).sum(0), f(x).sum(0))),
-        "Your test adds the rows up before it compares: then nobody sees who stands where.",
+        "Your test adds up over the rows: then nobody sees who stands where.",
         "Compare row by row: f(x[order]) with f(x)[order].",
         _LINE,
     ),
@@ -418,6 +462,9 @@ def _all_are(answer: int, *names: str) -> Callable[[dict[str, Seen]], bool]:
     return lambda seen: all(bool((_answers(seen, name) == answer).all()) for name in names)
 
 
+_TWICE = "twice x is equivariant"
+
+
 _EQUIVARIANT_PROPERTIES = (
     Property(
         "equal rows",
@@ -432,6 +479,13 @@ _EQUIVARIANT_PROPERTIES = (
         "Take six rows or more.",
     ),
     Property(
+        "never another order",
+        lambda seen: seen["attention is equivariant"]["_the same rows in another order"].item() == 1,
+        "Your test never gives f the same rows in another order.",
+        "f wants x once, and x[order] once: whole rows, each as it was. Are columns or single numbers shuffled, is "
+        "something added, or x overwritten before the first call?",
+    ),
+    Property(
         "left to chance",
         lambda seen: all(
             bool((shown["says equivariant"] == shown["says equivariant"][..., :1]).all())
@@ -441,6 +495,21 @@ _EQUIVARIANT_PROPERTIES = (
         "A single random shuffle of few rows may change nothing, or nothing that matters. Take more rows, and several.",
     ),
     Property(
+        "takes rounding for a difference",
+        lambda seen: (
+            bool((_answers(seen, _TWICE) == 1).all())
+            or bool((seen[_TWICE]["_says so where nothing is rounded"] == 0).any())
+        ),
+        "Your test takes rounding for a difference: it says False of f(x) = 2x, rounded.",
+        "Differences below 1e-4 mean nothing: torch.allclose(a, b, atol=1e-3) in place of == or torch.equal.",
+    ),
+    Property(
+        "says False of 2x",
+        _all_are(1, _TWICE),
+        "Your test says False even of f(x) = 2x, which treats all positions alike.",
+        "f(x[order]) is to be compared with f(x)[order]: one order, used twice, on whole rows.",
+    ),
+    Property(
         "attention",
         _all_are(
             1,
@@ -448,8 +517,9 @@ _EQUIVARIANT_PROPERTIES = (
             "attention is equivariant",
             "taking the mean away is equivariant",
         ),
-        "Your test says False of an equivariant function.",
-        "f(x[order]) and f(x)[order] are equal up to rounding: allow atol=1e-3. Is that what you compare?",
+        "Your test says True of f(x) = 2x, but False of other equivariant functions.",
+        "Rows may look at each other, as in attention. f(x[order]) and f(x)[order] are equal up to rounding, "
+        "atol=1e-3: is that what you compare, and nothing else?",
     ),
     Property(
         "both at once",
@@ -470,19 +540,35 @@ _EQUIVARIANT_PROPERTIES = (
         "Equivariant: the outputs change places *with* the inputs. Shuffle the rows of f(x) as well.",
     ),
     Property(
+        "few rows",
+        lambda seen: (
+            seen["attention is equivariant"]["_six tokens"].item() == 1
+            or bool((_answers(seen, "one row unlike is not")[-1] == 0).all())
+        ),
+        "Your test gives f fewer than six rows: it overlooks what happens further on.",
+        "Take T = 6 or more.",
+    ),
+    Property(
         "some rows only",
         _all_are(0, "one row unlike is not"),
         "Your test overlooks a function that treats a single row unlike the others.",
         "Move every row, the first and the last too, and compare whole tables.",
     ),
     Property(
+        "backwards",
+        _all_are(0, "what a reversal does not notice is not"),
+        "Your test is fooled by functions for which backwards is as good as forwards.",
+        _SEVERAL,
+    ),
+    Property(
+        "a ring",
+        _all_are(0, "what a shift does not notice is not"),
+        "Your test is fooled by functions that mix neighbours in a ring.",
+        _SEVERAL,
+    ),
+    Property(
         "some orders only",
-        _all_are(
-            0,
-            "what one exchange does not notice is not",
-            "what a reversal does not notice is not",
-            "what a shift does not notice is not",
-        ),
+        _all_are(0, "what one exchange does not notice is not"),
         "Your test is fooled by a function that does not notice your way to change places.",
         _SEVERAL,
     ),
@@ -501,6 +587,7 @@ EQUIVARIANT: Exercise = Exercise(
     stub=EQUIVARIANT_STUB,
     reference=_judge(_rows_follow),
     experiments=(
+        _twice_x_is_equivariant,
         _each_token_for_itself_is_equivariant,
         _attention_is_equivariant,
         _taking_the_mean_away_is_equivariant,

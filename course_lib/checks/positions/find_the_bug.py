@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import WrongReturn, line_of
-from course_lib.checks.probe import a_function, numbers, yes
+from course_lib.checks.probe import a_function, kind_of, numbers, yes
 
 BUG_STUB = '''
 def test_decoder(build):
@@ -84,6 +84,26 @@ class _ReadsAgain(Decoder):
         return torch.stack(rows, dim=1), tuple(tokens)
 
 
+class _Exact(Decoder):
+    """A sound decoder without rounding errors: it computes in double precision, and hands out few digits."""
+
+    def __init__(self, d_model: int):
+        super().__init__(d_model)
+        self.double()
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        y, memory = super().forward(x.double(), state)
+        return (y * 256).round().to(x.dtype) / 256, memory
+
+
+class _AtRandom(Decoder):
+    """A decoder whose answers are drawn by lot: no two calls agree, not even on the first token."""
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        y, memory = super().forward(x, state)
+        return torch.randn_like(y), memory
+
+
 def _sinusoids(first: int, x: Tensor) -> Tensor:
     """Return rows first … first + T − 1 of the sinusoidal table, (T, D)."""
     positions = torch.arange(first, first + x.size(1), dtype=x.dtype)[:, None]
@@ -102,21 +122,35 @@ class _Watched:
         self.kind, self.sound = kind, sound
         self.built = self.calls = self.most_tokens = self.goes_on = 0
         self.inside = False  # stays True where the module itself falls over
+        self.texts: list[
+            tuple[int, list[Tensor], Any]
+        ] = []  # module, the pieces read so far, the state after them
+        self.traced = True
 
     def __call__(self, d_model: int) -> nn.Module:
+        if not isinstance(d_model, int) or d_model < 2 or d_model % 2:
+            raise WrongReturn(
+                "an odd width",
+                f"Your test builds a decoder with d_model = {d_model}; an even number is asked for."[:83],
+                "Sines and cosines come in pairs. Take 8, or 12.",
+            )
         watcher = self
         self.built += 1
+        number_of_module = self.built
 
         class Watched(self.kind):  # type: ignore[name-defined]
             def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
                 watcher.inside = True
+                _refuse_odd_tokens(x, d_model)
                 watcher.calls += 1
                 watcher.goes_on += state is not None
                 watcher.most_tokens = max(watcher.most_tokens, x.size(1))
-                y, state = super().forward(x, state)
+                y, next_state = super().forward(x, state)
+                watcher.note(number_of_module, x, state, next_state)
                 first, rows = torch.arange(x.size(1)) + watcher.calls, torch.finfo(x.dtype).eps
                 watcher.inside = False
-                return y * (1 + 2 * rows * (first % 3)[:, None]), state
+                exact = isinstance(self, _Exact)
+                return y if exact else y * (1 + 2 * rows * (first % 3)[:, None]), next_state
 
         module = Watched(d_model)
         with torch.no_grad():
@@ -124,6 +158,25 @@ class _Watched:
                 seed = 500 + 10 * self.built + number
                 layer.weight.copy_(numbers(d_model, d_model, seed=seed, std=d_model**-0.5 * 1.5))
         return module
+
+    def note(self, module: int, x: Tensor, state: Any, next_state: Any) -> None:
+        """Keep which pieces a text was read in: the state says which text goes on."""
+        before: list[Tensor] = []
+        if state is not None:
+            found = [pieces for _, pieces, after in self.texts if after is state]
+            self.traced = self.traced and bool(found)
+            before = found[-1] if found else []
+        self.texts.append((module, [*before, x.detach().clone()], next_state))
+
+    def in_two_ways(self) -> bool:
+        """Say whether one decoder was fed the same two tokens or more in pieces of different lengths."""
+        if not self.traced:
+            return True  # a state that was copied: nobody can tell
+        return any(
+            one == other and _same_tokens_in_other_pieces(pieces, others)
+            for number, (one, pieces, _) in enumerate(self.texts)
+            for other, others, _ in self.texts[:number]
+        )
 
     def rejected_by(self, test: Any) -> tuple[bool, bool]:
         """Return whether the test rejects the decoder, and whether it returned something odd."""
@@ -150,6 +203,41 @@ class _Watched:
         return False, result is not None
 
 
+def _refuse_odd_tokens(x: Any, d_model: int) -> None:
+    if not isinstance(x, Tensor) or x.dim() != 3:
+        what = f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else kind_of(x)
+        raise WrongReturn(
+            "another shape than (B, T, D)",
+            f"Your test feeds the decoder {what}; x is (B, T, D)."[:83],
+            "A slice keeps the axis, an index drops it: x[:, t : t + 1] is (B, 1, D), x[:, t] is (B, D).",
+        )
+    if not x.is_floating_point():
+        raise WrongReturn(
+            "whole numbers",
+            "Your test feeds the decoder whole numbers; x holds embedded tokens.",
+            "Embedded tokens are vectors of floating-point numbers: torch.randn(2, 5, d_model).",
+        )
+    if x.size(2) != d_model:
+        raise WrongReturn(
+            "another width",
+            f"Your test builds with d_model = {d_model}, and feeds tokens {x.size(2)} wide."[:83],
+            "The last size of x is d_model.",
+        )
+
+
+def _same_tokens_in_other_pieces(pieces: list[Tensor], others: list[Tensor]) -> bool:
+    one, other = torch.cat(pieces, 1), torch.cat(others, 1)
+    n_tokens = min(one.size(1), other.size(1))
+    if n_tokens < 2 or not torch.equal(one[:, :n_tokens], other[:, :n_tokens]):
+        return False
+    ends, other_ends = _ends(pieces), _ends(others)
+    return {end for end in ends if end < n_tokens} != {end for end in other_ends if end < n_tokens}
+
+
+def _ends(pieces: list[Tensor]) -> list[int]:
+    return torch.tensor([piece.size(1) for piece in pieces]).cumsum(0).tolist()
+
+
 def _judged(candidate: Any, kind: type[Decoder], sound: bool = False) -> Seen:
     """Run the learner's test three times, each from another random state."""
     watcher, rejected, odd = _Watched(kind, sound), [], False
@@ -163,6 +251,8 @@ def _judged(candidate: Any, kind: type[Decoder], sound: bool = False) -> Seen:
         "_never called": yes(watcher.calls == 0),
         "_never goes on": yes(watcher.goes_on == 0),
         "_one token": yes(watcher.most_tokens == 1),
+        "_two ways": yes(watcher.in_two_ways()),
+        "_several decoders": yes(len({module for module, _, _ in watcher.texts}) > 3),  # in three runs
         "_returned": yes(odd),
     }
 
@@ -177,6 +267,14 @@ def _test_of_a_sound_decoder_in_another_style(candidate: Any) -> Seen:
 
 def _test_of_the_published_decoder(candidate: Any) -> Seen:
     return _judged(candidate, PublishedDecoder)
+
+
+def _test_of_an_exact_decoder(candidate: Any) -> Seen:
+    return {"_rejected": _judged(candidate, _Exact, sound=True)["rejected"]}
+
+
+def _test_of_a_decoder_at_random(candidate: Any) -> Seen:
+    return {"_rejected": _judged(candidate, _AtRandom, sound=True)["rejected"]}
 
 
 def _text() -> Tensor:
@@ -248,9 +346,9 @@ _BUG_MISTAKES = (
     Mistake(
         "accepts everything",
         _shape_test,
-        "Your test is content with the published decoder too.",
-        f"{_STEPS} And is the finding raised: `assert`, no parentheses around condition and text, no tolerance as "
-        "large as the numbers?",
+        "Your test is content with the published decoder, and even with one that draws lots.",
+        f"Is the finding raised: `assert`, no parentheses around condition and text, nothing that catches it, no "
+        f"tolerance as large as the numbers? {_STEPS}",
         _LINE,
     ),
     Mistake(
@@ -284,10 +382,9 @@ _BUG_MISTAKES = (
     Mistake(
         "rejects everything",
         _two_decoders_test,
-        "Your test rejects sound decoders too.",
-        "Does it compare two calls of *one* module (build gives other weights each time), the same tokens, and allow "
-        "atol=1e-5 for rounding?",
-        _LINE,
+        "Your test asks several decoders, each with other weights, and rejects sound ones.",
+        "build gives other random weights each time: call it once, and feed that one module in two ways.",
+        "module = build(12)",
     ),
     Mistake(
         "turned round",
@@ -310,6 +407,9 @@ def _always(seen: dict[str, Seen], name: str, rejected: int) -> bool:
     return bool((seen[name]["rejected"] == rejected).all())
 
 
+_SOUND, _PUBLISHED = "test of a sound decoder", "test of the published decoder"
+
+
 _BUG_PROPERTIES = (
     Property(
         "depends on chance",
@@ -318,10 +418,31 @@ _BUG_PROPERTIES = (
         "Does it rest on a tolerance that random weights may exceed, or on a number of tokens drawn at random?",
     ),
     Property(
+        "takes rounding for a fault",
+        lambda seen: (
+            _always(seen, _SOUND, 0) or bool((seen["test of an exact decoder"]["_rejected"] == 1).any())
+        ),
+        "Your test takes rounding for a fault: it rejects a sound decoder that rounds.",
+        "Decoders compute with seven digits: torch.allclose(…, atol=1e-5) in place of == or torch.equal.",
+    ),
+    Property(
+        "several decoders",
+        lambda seen: seen[_SOUND]["_several decoders"].item() == 0 or seen[_SOUND]["_two ways"].item() == 1,
+        "Your test builds several decoders, and feeds none of them one text in two ways.",
+        "build gives other random weights each time: call it once, and feed that one module in two ways.",
+    ),
+    Property(
+        "never one text in two ways",
+        lambda seen: seen[_SOUND]["_two ways"].item() == 1,
+        "Your test never feeds a decoder one text in two ways: at once, and piece by piece.",
+        f"The same tokens in the same order, the state handed on, and no token twice. {_STEPS}",
+    ),
+    Property(
         "rejects sound code",
-        lambda seen: _always(seen, "test of a sound decoder", 0),
+        lambda seen: _always(seen, _SOUND, 0),
         "Your test rejects a sound decoder.",
-        "Is what it asserts true of every decoder? Step by step and all at once give the same, up to atol=1e-5.",
+        "Is what it asserts true of every decoder? Row t of the pieces belongs beside row t of the whole, in the order "
+        "of the tokens, up to atol=1e-5.",
     ),
     Property(
         "rejects another style",
@@ -330,10 +451,18 @@ _BUG_PROPERTIES = (
         "Look at y only: what a state is made of is the decoder's business. And allow atol=1e-5 for rounding.",
     ),
     Property(
+        "accepts everything",
+        lambda seen: _always(seen, _PUBLISHED, 1) or _always(seen, "test of a decoder at random", 1),
+        "Your test is content with the published decoder, and even with one that draws lots.",
+        "Is the finding raised: `assert`, no parentheses around condition and text, nothing that catches it, no "
+        f"tolerance as large as the numbers? {_STEPS}",
+    ),
+    Property(
         "accepts the published fault",
-        lambda seen: _always(seen, "test of the published decoder", 1),
-        "Your test is content with the published decoder, which loses count of positions.",
-        _STEPS,
+        lambda seen: _always(seen, _PUBLISHED, 1),
+        "Your test finds some faults, but is content with the published decoder.",
+        "The first piece is at the right positions there; what comes after it is not. Compare the later rows with "
+        "those of one call for all.",
     ),
 )
 
@@ -347,6 +476,8 @@ BUG: Exercise = Exercise(
         _test_of_a_sound_decoder,
         _test_of_a_sound_decoder_in_another_style,
         _test_of_the_published_decoder,
+        _test_of_an_exact_decoder,
+        _test_of_a_decoder_at_random,
     ),
     mistakes=_BUG_MISTAKES,
     properties=_BUG_PROPERTIES,

@@ -112,10 +112,26 @@ def _positions_of_four_tokens(candidate: Any) -> Seen:
 
 def _positions_that_begin_later(candidate: Any) -> Seen:
     module, _ = _build(candidate)
+    names = inspect.signature(module.forward).parameters
+    if "start" not in names and all(name.kind is not name.VAR_KEYWORD for name in names.values()):
+        raise WrongReturn(
+            "no argument called start",
+            "Your forward has no argument called start; the exercise names it so.",
+            "def forward(self, x, start=0): step-by-step decoding calls it as module(x, start=5).",
+        )
     return {
         "output, start = 3": _add(module, numbers(2, 4, _WIDTH, seed=72), 3),
         "output of one token, start = 5": _add(module, numbers(2, 1, _WIDTH, seed=73), 5),
+        "output, start=2 by name": a_tensor(
+            module(numbers(2, 3, _WIDTH, seed=79), start=2), called="x with positions added, one tensor"
+        ),
     }
+
+
+def _positions_of_tokens_of_zeros(candidate: Any) -> Seen:
+    x = numbers(2, 3, _WIDTH, seed=69)
+    x[0, 1] = 0.0
+    return {"output": _add(_build(candidate)[0], x)}
 
 
 def _positions_of_one_sentence(candidate: Any) -> Seen:
@@ -142,22 +158,28 @@ def _positions_up_to_the_last_row(candidate: Any) -> Seen:
 
 
 def _positions_beyond_the_last_row(candidate: Any) -> Seen:
-    """Too long a sentence, and too late a start: 1 for a ValueError, 2 for another exception, 0 for none."""
+    """Too long a sentence, and too late a start.
+
+    1 for a ValueError, 2 for another exception, 3 for one that is returned, 0 for none.
+    """
     module, _ = _build(candidate)
 
     def refusal(n_tokens: int, start: int) -> Tensor:
         try:
-            module(numbers(2, n_tokens, _WIDTH, seed=78), start)
+            result = module(numbers(2, n_tokens, _WIDTH, seed=78), start)
         except ValueError:
             return torch.tensor(1.0)
         except (IndexError, RuntimeError, AssertionError):
             return torch.tensor(2.0)
-        return torch.tensor(0.0)
+        returned = isinstance(result, Exception) or result is ValueError
+        return torch.tensor(3.0 if returned else 0.0)
 
     return {
         "refuses a long sentence": refusal(_LENGTH + 1, 0),
         "refuses a late start": refusal(4, _LENGTH - 3),
         "refuses a start beyond the end": refusal(1, _LENGTH),
+        "refuses a much longer sentence": refusal(_LENGTH + 4, 0),
+        "refuses a start far beyond the end": refusal(3, _LENGTH + 4),
     }
 
 
@@ -175,7 +197,9 @@ def _what_is_learned(candidate: Any) -> Seen:
 def _position_gradients(candidate: Any) -> Seen:
     module, table = _build(candidate)
     (leaf,), (x,) = watched(numbers(2, 4, _WIDTH, seed=71))
-    found = gradients(_add(module, x, 2), {"x": leaf, "table": table if table is not None else leaf})
+    learned = table if table is not None else leaf
+    found = gradients(_add(module, x, 2), {"x": leaf, "table": learned})
+    found |= gradients(_add(module, numbers(3, 2, _WIDTH, seed=68)), {"table, start = 0": learned})
     return {name: gradient.reshape(-1, _WIDTH) for name, gradient in found.items()}
 
 
@@ -474,7 +498,7 @@ _LEARNED_MISTAKES = (
             check=lambda self, x, start: None,
             rows=lambda self, x, start: self.table[torch.arange(start, start + x.size(1)) % len(self.table)],
         ),
-        "Beyond max_len your module says nothing; a ValueError is asked for.",
+        "Beyond max_len your module raises nothing; a ValueError is asked for.",
         "Positions that begin again, or stay at the last row, give two tokens one row, and nobody would notice.",
         _RAISE,
     ),
@@ -522,7 +546,11 @@ def _four(seen: dict[str, Seen]) -> Tensor:
     return seen[_FOUR]["output"] - numbers(2, 4, _WIDTH, seed=71).double()
 
 
-_BEYOND = "positions beyond the last row"
+_BEYOND, _GRADIENTS = "positions beyond the last row", "position gradients"
+
+
+def _refusals(seen: dict[str, Seen]) -> list[int]:
+    return [int(refused.item()) for refused in seen[_BEYOND].values()]
 
 
 _LEARNED_PROPERTIES = (
@@ -560,28 +588,74 @@ _LEARNED_PROPERTIES = (
         "Rows start … start + T − 1, T being the number of tokens in x.",
     ),
     Property(
+        "tokens of zeros",
+        lambda seen: agrees(seen, _positions_of_tokens_of_zeros, LEARNED.reference),
+        "A token whose numbers are all 0 does not get its row.",
+        "Every token has a position, whatever it holds. Is there a mask, or a division?",
+    ),
+    Property(
         "the last row",
         lambda seen: agrees(seen, _positions_up_to_the_last_row, LEARNED.reference),
         "Wrong where the last row of the table is used; start + T may be max_len itself.",
         "Is there a >= in place of a >?",
     ),
     Property(
-        "no refusal",
-        lambda seen: all(refused.item() != 0 for refused in seen[_BEYOND].values()),
-        "Where start + T is more than max_len, your module says nothing.",
-        "A slice beyond the end is silently shorter, and one row broadcasts. Raise ValueError yourself.",
+        "returns the exception",
+        lambda seen: 3 not in _refusals(seen),
+        "Beyond max_len your module returns an exception; it should raise it.",
+        "`raise ValueError(…)` in place of `return`.",
     ),
     Property(
-        "another refusal",
-        lambda seen: all(refused.item() == 1 for refused in seen[_BEYOND].values()),
-        "Where start + T is more than max_len, another exception than ValueError is raised.",
+        "never a ValueError",
+        lambda seen: 1 in _refusals(seen),
+        "Beyond max_len your module never raises ValueError.",
+        "A slice beyond the end is silently shorter, one row broadcasts, and PyTorch's exceptions are others. Compare "
+        "start + T with max_len yourself, and raise ValueError.",
+    ),
+    Property(
+        "one too late",
+        lambda seen: _refusals(seen)[0] == 1 or _refusals(seen)[3] != 1,
+        "A sentence of max_len + 1 tokens is not refused by a ValueError; longer ones are.",
+        "start + T may be max_len, not one more: > max_len.",
+    ),
+    Property(
+        "the length alone",
+        lambda seen: _refusals(seen)[0] != 1 or _refusals(seen)[1] == _refusals(seen)[2] == 1,
+        "A ValueError refuses a long sentence, but not every one that starts too late.",
+        "start + T must not be more than max_len: check the sum.",
+    ),
+    Property(
+        "the start alone",
+        lambda seen: _refusals(seen)[0] == 1,
+        "A ValueError refuses some late starts, but not a sentence that is too long.",
+        "start + T must not be more than max_len: check the sum.",
+    ),
+    Property(
+        "not every refusal",
+        lambda seen: set(_refusals(seen)) == {1},
+        "Beyond max_len your module raises ValueError in some cases only.",
         "Check the sum at the beginning of forward, and raise ValueError with a sentence that names both numbers.",
     ),
     Property(
-        "learned numbers",
-        lambda seen: agrees(seen, _what_is_learned, LEARNED.reference),
-        "Your module should learn max_len × d_model numbers, and nothing else.",
+        "nothing is learned",
+        lambda seen: seen["what is learned"]["learned numbers"].item() > 0,
+        "Your module learns nothing: no parameter that wants a gradient.",
+        "A plain tensor is no parameter, even with requires_grad=True. What makes a tensor one?",
+    ),
+    Property(
+        "more is learned",
+        lambda seen: seen["what is learned"]["learned numbers"].item() <= _LENGTH * _WIDTH,
+        "Your module learns more than max_len × d_model numbers: more than one table.",
         "Look at [p.shape for p in module.parameters()].",
+    ),
+    Property(
+        "row 0 does not learn",
+        lambda seen: (
+            bool(seen[_GRADIENTS]["gradient to table, start = 0"][0].any())
+            or not bool(seen[_GRADIENTS]["gradient to table, start = 0"][1].any())
+        ),
+        "No gradient reaches row 0 of your table: position 0 would never learn.",
+        "padding_idx=0 keeps row 0 from learning; here no row is padding.",
     ),
     no_gradient("position gradients", "x, or to your table"),
 )
@@ -597,6 +671,7 @@ LEARNED: Exercise = Exercise(
         _positions_that_begin_later,
         _positions_of_one_sentence,
         _positions_of_a_cube,
+        _positions_of_tokens_of_zeros,
         _positions_up_to_the_last_row,
         _positions_beyond_the_last_row,
         _what_is_learned,

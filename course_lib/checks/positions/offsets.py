@@ -80,6 +80,11 @@ def _offsets_of_sinusoids(candidate: Any) -> Seen:
     return _offsets_of(candidate, torch.cat([angles.sin(), angles.cos()], dim=1))
 
 
+def _offsets_of_unit_vectors(candidate: Any) -> Seen:
+    """Most products are 0 here, and count as well."""
+    return _offsets_of(candidate, torch.eye(4)[[0, 1, 0, 2, 0]])
+
+
 def _offset_gradients(candidate: Any) -> Seen:
     (leaf,), (table,) = watched(numbers(4, 3, seed=1))
     return gradients(a_tensor(candidate(table)), {"table": leaf})
@@ -278,6 +283,57 @@ _OFFSET_MISTAKES = (
         _LINE,
     ),
     Mistake(
+        "the largest",
+        _each(lambda t, k: (t @ t.T).diagonal(k).max()),
+        "You take the largest product of each offset; their mean is asked for.",
+        _PAIRS,
+        _LINE,
+    ),
+    Mistake(
+        "the middle one",
+        _each(lambda t, k: (t @ t.T).diagonal(k).median()),
+        "You take the median of the products of each offset; their mean is asked for.",
+        _PAIRS,
+        _LINE,
+    ),
+    Mistake(
+        "the last pair is missing",
+        _each(lambda t, k: (t @ t.T).diagonal(k)[: max(len(t) - k - 1, 1)].mean()),
+        "The last pair of each offset is missing, unless it is the only one.",
+        _PAIRS,
+        _LINE,
+    ),
+    Mistake(
+        "the first pair is missing",
+        _each(lambda t, k: (t @ t.T).diagonal(k)[min(1, len(t) - k - 1) :].mean()),
+        "The first pair of each offset is missing, unless it is the only one.",
+        _PAIRS,
+        _LINE,
+    ),
+    Mistake(
+        "the product of the means",
+        _each(lambda t, k: t[: len(t) - k].mean(0) @ t[k:].mean(0)),
+        "You multiply means of rows; the mean of the products of rows is asked for.",
+        "The mean comes last: one product a pair, then the mean over the pairs.",
+        _LINE,
+    ),
+    Mistake(
+        "farther than k, too",
+        _each(
+            lambda t, k: (t @ t.T).triu(k).sum() / torch.ones(len(t), len(t)).triu(k).sum(),
+        ),
+        "Number k of yours is a mean over all offsets from k on.",
+        "Only pairs that lie exactly k apart count: diagonal(k), not triu(k).",
+        _LINE,
+    ),
+    Mistake(
+        "above 0 only",
+        _each(lambda t, k: (t[: len(t) - k] * t[k:]).relu().sum(-1).mean()),
+        "Products below 0 are taken for 0 before you add them up.",
+        "A dot product adds up all products of numbers, with their signs.",
+        _LINE,
+    ),
+    Mistake(
         "in reverse",
         lambda t: _diagonals(t @ t.T).flip(0),
         "Your numbers stand in reverse order: offset 0 should be the first.",
@@ -308,6 +364,19 @@ _OFFSET_MISTAKES = (
 )
 
 
+def _right(table: Tensor) -> Tensor:
+    return _diagonals(table.double() @ table.double().T)
+
+
+def _shares(seen: dict[str, Seen]) -> Tensor:
+    """What each number is, as a multiple of the right one."""
+    return seen[_FOUR]["means"] / _right(numbers(4, 3, seed=1))
+
+
+def _wrong_ones(seen: dict[str, Seen]) -> list[bool]:
+    return ((seen[_FOUR]["means"] - _right(numbers(4, 3, seed=1))).abs() > 1e-3).tolist()
+
+
 _OFFSET_PROPERTIES = (
     changes_its_input(_FOUR),
     left_to_chance(_FOUR),
@@ -318,6 +387,49 @@ _OFFSET_PROPERTIES = (
         "The mean of nothing is NaN: at the last offset there is one pair. How long are the two slices?",
     ),
     never_written(lambda seen: seen[_FOUR]["means"], "means"),
+    Property(
+        "a softmax",
+        lambda seen: abs(seen[_FOUR]["means"].sum().item() - 1) > 1e-3,
+        "Your means add up to 1.",
+        "Is there a softmax, or a division by the sum? The means themselves are asked for.",
+    ),
+    Property(
+        "rounded",
+        lambda seen: bool(
+            (
+                (1e3 * seen[_FOUR]["means"]).frac().abs() * (1 - (1e3 * seen[_FOUR]["means"]).frac().abs())
+                > 1e-3
+            ).any()
+        ),
+        "Your means are rounded to a few digits.",
+        "Leave them as they are: what is rounded has no gradient, either.",
+    ),
+    Property(
+        "offset 0 alone",
+        lambda seen: _wrong_ones(seen) != [True, False, False, False],
+        "Only your first number is wrong: at offset 0 each row meets itself.",
+        "table[:-k] is empty for k = 0: write table[: T - k], and no case of its own.",
+    ),
+    Property(
+        "scaled",
+        lambda seen: (
+            not any(_wrong_ones(seen)) or bool((_shares(seen) - _shares(seen)[0]).abs().max() > 1e-3)
+        ),
+        "All your numbers are too large, or too small, by one and the same factor.",
+        "Is something divided or multiplied besides the mean over the pairs?",
+    ),
+    Property(
+        "divided by another number",
+        lambda seen: (
+            not any(_wrong_ones(seen))
+            or bool(
+                ((divisors := torch.arange(4, 0, -1) / _shares(seen)) - divisors.round()).abs().max() > 1e-3
+                or divisors.min() < 0.5
+            )
+        ),
+        "Your sums are right, but not what you divide them by.",
+        _PAIRS,
+    ),
     Property(
         "offset 0",
         lambda seen: torch.allclose(
@@ -359,6 +471,7 @@ OFFSET: Exercise = Exercise(
         _offsets_of_one_position,
         _offsets_of_one_column,
         _offsets_of_sinusoids,
+        _offsets_of_unit_vectors,
         _offset_gradients,
     ),
     mistakes=_OFFSET_MISTAKES,

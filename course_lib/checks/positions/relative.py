@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
+from course_lib.checks.explain import WrongReturn
 from course_lib.checks.probe import a_function, a_tensor, yes
 from course_lib.checks.shared import agrees, differ, left_to_chance
 
@@ -44,7 +45,14 @@ _SENTENCE, _MEMORY, _CUT = (
 
 
 def _distances_of(candidate: Any, n_queries: int, n_keys: int, max_distance: int) -> Seen:
-    return {"distances": a_tensor(a_function(candidate)(n_queries, n_keys, max_distance))}
+    distances = a_tensor(a_function(candidate)(n_queries, n_keys, max_distance))
+    if distances.dtype == torch.bool:
+        raise WrongReturn(
+            "truth values",
+            "Your table holds True and False; whole numbers are asked for.",
+            "Is there a comparison, or .bool(), in the last line?",
+        )
+    return {"distances": distances}
 
 
 def _distances_in_a_sentence(candidate: Any) -> Seen:
@@ -78,6 +86,11 @@ def _distances_that_are_cut_off_with_a_memory(candidate: Any) -> Seen:
 
 def _distances_that_are_cut_off_at_one(candidate: Any) -> Seen:
     return _distances_of(candidate, 3, 7, 1)
+
+
+def _distances_of_a_long_memory(candidate: Any) -> Seen:
+    """More tokens than eight bits can count."""
+    return _distances_of(candidate, 3, 300, 100)
 
 
 def _distance(n_queries: int, n_keys: int) -> Tensor:
@@ -327,10 +340,34 @@ _RELATIVE_PROPERTIES = (
         "The diagonal is each token with itself.",
     ),
     Property(
+        "wrong after the query",
+        lambda seen: (
+            torch.equal(seen[_SENTENCE]["distances"], _expected(4, 4, 9))
+            or not torch.equal(seen[_SENTENCE]["distances"].tril(), _expected(4, 4, 9).tril())
+        ),
+        "Right for keys before the query; wrong for keys after it.",
+        "i − j is below 0 there, and stays so: −1 for the next token, −2 for the one after it.",
+    ),
+    Property(
+        "wrong before the query",
+        lambda seen: (
+            torch.equal(seen[_SENTENCE]["distances"], _expected(4, 4, 9))
+            or not torch.equal(seen[_SENTENCE]["distances"].triu(), _expected(4, 4, 9).triu())
+        ),
+        "Right for keys after the query; wrong for keys before it.",
+        "i − j is above 0 there: 1 for the token before, 2 for the one before that.",
+    ),
+    Property(
         "wrong in a sentence",
         lambda seen: torch.equal(seen[_SENTENCE]["distances"], _expected(4, 4, 9)),
         "Your table is wrong even where every token is a query and nothing is cut off.",
         "Row i, column j: i − j. Work row 1 out by hand.",
+    ),
+    Property(
+        "not 0 to itself, with a memory",
+        lambda seen: seen[_MEMORY]["distances"][-1, -1].item() == 0,
+        "With a memory, the last query should be at distance 0 from the last key.",
+        f"{_LAST} How many tokens stand before the first query?",
     ),
     Property(
         "wrong with a memory",
@@ -362,6 +399,12 @@ _RELATIVE_PROPERTIES = (
         "Right with a memory, and right where something is cut off; wrong with both.",
         "Add the memory to the positions first, then take the difference, then cut off.",
     ),
+    Property(
+        "a long memory",
+        lambda seen: agrees(seen, _distances_of_a_long_memory, RELATIVE.reference),
+        "Right for a few tokens; wrong for some hundreds.",
+        "Eight bits count to 127, or 255: is there an int8, or a fixed number?",
+    ),
 )
 
 
@@ -378,6 +421,7 @@ RELATIVE: Exercise = Exercise(
         _distances_that_are_cut_off,
         _distances_that_are_cut_off_with_a_memory,
         _distances_that_are_cut_off_at_one,
+        _distances_of_a_long_memory,
     ),
     mistakes=_RELATIVE_MISTAKES,
     properties=_RELATIVE_PROPERTIES,

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
+from course_lib.checks.explain import WrongReturn
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
 from course_lib.checks.shared import agrees, changes_its_input, differ, left_to_chance, no_gradient
 
@@ -27,7 +28,7 @@ def rotate(x, start):
     Args:
         x: queries or keys, (B, T, Dh); Dh is even.
         start: the position of the first token, an int: 0 for a whole sentence, more in step-by-step
-            decoding. The others follow: start + 1, start + 2, …
+            decoding, as large as you like. The others follow: start + 1, start + 2, …
 
     Returns:
         The shape of x. x itself stays as it was, and gradients flow back to it.
@@ -74,7 +75,26 @@ def _turning_a_cube(candidate: Any) -> Seen:
 
 
 def _turning_a_long_text(candidate: Any) -> Seen:
-    return {"last tokens of the output": a_tensor(candidate(numbers(1, 60, 12, seed=7), 40))[:, -3:]}
+    try:
+        far = a_tensor(candidate(numbers(1, 3, 4, seed=8), 5000))
+        expected = _rotary()(numbers(1, 3, 4, seed=8), 5000)
+    except (RuntimeError, IndexError) as error:
+        raise WrongReturn(
+            "ends too early",
+            f"Where start is large, your code stops with {type(error).__name__}."[:83],
+            f"Is there a table of a fixed length? start may be as large as you like. Python says: {error}",
+        ) from error
+    last = a_tensor(candidate(numbers(1, 60, 12, seed=7), 40))[:, -3:]
+    right = far.shape == expected.shape and torch.allclose(far.double(), expected.double(), atol=3e-2)
+    return {"last tokens of the output": last, "right from start = 5000 on": yes(right)}
+
+
+def _turning_as_many_tokens_as_pairs(candidate: Any) -> Seen:
+    return _turned(candidate, numbers(3, 4, 8, seed=9), 2)
+
+
+def _turning_the_second_sentence_alone(candidate: Any) -> Seen:
+    return {"_output": a_tensor(candidate(numbers(2, 3, 8, seed=1)[1:], 0))}
 
 
 def _turning_gradients(candidate: Any) -> Seen:
@@ -396,6 +416,20 @@ _ROTARY_MISTAKES = (
         _LINE,
     ),
     Mistake(
+        "x is added",
+        lambda x, start: x + _rotary()(x, start),
+        "x is added to the turned vectors; the turned ones alone are asked for.",
+        "A sum of x and its layer belongs to the model, not to the positions.",
+        _LINE,
+    ),
+    Mistake(
+        "divided by √Dh",
+        lambda x, start: _rotary()(x, start) / math.sqrt(x.size(-1)),
+        "Your vectors are divided by √Dh; that scale belongs to the scores.",
+        "A turn keeps the length of a vector.",
+        _LINE,
+    ),
+    Mistake(
         "changes x",
         _in_place,
         "The output is right, but your function changes the x it was given.",
@@ -430,6 +464,14 @@ _ROTARY_PROPERTIES = (
         "Is something divided by a position, which can be 0?",
     ),
     Property(
+        "unlike alone",
+        lambda seen: torch.allclose(
+            seen["turning the second sentence alone"]["_output"], _three(seen)[1:], atol=1e-3
+        ),
+        "Alone, a sentence comes out otherwise than as the second of two.",
+        "x is (B, T, Dh): positions count tokens, T = x.size(1), and every sentence is treated alike.",
+    ),
+    Property(
         "position 0 is turned",
         lambda seen: torch.allclose(_three(seen)[:, 0], numbers(2, 3, 8, seed=1)[:, 0].double(), atol=1e-3),
         "The token at position 0 should stay as it is: its angles are 0.",
@@ -441,7 +483,7 @@ _ROTARY_PROPERTIES = (
             _three(seen).norm(dim=-1), numbers(2, 3, 8, seed=1).double().norm(dim=-1), atol=1e-3
         ),
         "Your vectors change their length; a turn keeps it.",
-        "cos² + sin² is 1 only if both belong to one angle, and the signs are those of a turn.",
+        "cos² + sin² is 1 only if both belong to one angle, are not rounded, and have the signs of a turn.",
     ),
     Property(
         "other pairs",
@@ -458,6 +500,18 @@ _ROTARY_PROPERTIES = (
         ),
         "Your first pair is turned by another angle than its position.",
         "Its exponent is 0: the angle is p itself, and the turn is (a cos p − b sin p, a sin p + b cos p).",
+    ),
+    Property(
+        "not all are turned",
+        lambda seen: bool(
+            (_pairs_of(_three(seen)) != _pairs_of(numbers(2, 3, 8, seed=1)))[:, 1:]
+            .any(-1)
+            .any(0)
+            .any(0)
+            .all()
+        ),
+        "The first pair is right; some other pair is not turned at all.",
+        "Dh / 2 pairs, Dh / 2 angles: is a loop or a slice too short, or an angle rounded down to 0?",
     ),
     Property(
         "other angles",
@@ -477,6 +531,7 @@ _ROTARY_PROPERTIES = (
             agrees(seen, _turning_one_token, ROTARY.reference)
             and agrees(seen, _turning_one_sentence, ROTARY.reference)
             and agrees(seen, _turning_one_pair, ROTARY.reference)
+            and agrees(seen, _turning_as_many_tokens_as_pairs, ROTARY.reference)
         ),
         "Right where x is (2, 3, 8); wrong for another width, length or number of sentences.",
         "Is there a fixed number in your code, or a size taken from the wrong axis?",
@@ -503,7 +558,9 @@ ROTARY: Exercise = Exercise(
         _turning_one_sentence,
         _turning_one_pair,
         _turning_a_cube,
+        _turning_as_many_tokens_as_pairs,
         _turning_a_long_text,
+        _turning_the_second_sentence_alone,
         _turning_gradients,
     ),
     mistakes=_ROTARY_MISTAKES,

@@ -50,7 +50,7 @@ def _table_of_more_positions(candidate: Any) -> Seen:
 
 
 def _table_of_other_widths(candidate: Any) -> Seen:
-    wide, narrow = a_tensor(candidate(3, 20)), a_tensor(candidate(7, 4))
+    wide, narrow = a_tensor(candidate(3, 260)), a_tensor(candidate(7, 4))
     return {"wide table": wide, "narrow table": narrow}
 
 
@@ -68,7 +68,9 @@ def _table_that_is_square(candidate: Any) -> Seen:
 
 def _table_of_a_long_text(candidate: Any) -> Seen:
     """The far end of a longer table: rounding, and what does not go on for ever."""
-    return {"last rows of the table": a_tensor(candidate(150, 12))[-4:]}
+    far, expected = a_tensor(candidate(5100, 4)), _made()(5100, 4)
+    right = far.shape == expected.shape and torch.allclose(far.double(), expected.double(), atol=1e-2)
+    return {"last rows of the table": a_tensor(candidate(150, 12))[-4:], "5100 rows are right": yes(right)}
 
 
 def _rates(i: Tensor, d: int) -> Tensor:
@@ -119,6 +121,11 @@ def _floored(length: int, d_model: int) -> Tensor:
     """-math.log(10000) / d_model // 2: the division by 2 rounds down, and nothing of the logarithm is left."""
     rate = -math.log(10000.0) / d_model // 2
     return _made(lambda i, d: torch.exp(2 * i * rate))(length, d_model)
+
+
+def _whole_angles(length: int, d_model: int) -> Tensor:
+    angles = torch.arange(length)[:, None] // 10000.0 ** (torch.arange(0, d_model, 2) / d_model)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
 
 
 def _of_length(length: int, d_model: int) -> Tensor:
@@ -276,6 +283,13 @@ _SINUSOIDAL_MISTAKES = (
         _LINE,
     ),
     Mistake(
+        "the angles are rounded down",
+        _whole_angles,
+        "Your angles are rounded down to whole numbers.",
+        "`//` rounds down. Write `/`.",
+        _LINE,
+    ),
+    Mistake(
         "positions begin at 1",
         _made(first=1),
         "Your positions begin at 1; the first one is 0.",
@@ -409,10 +423,16 @@ _SINUSOIDAL_PROPERTIES = (
         "At position 0 every angle is 0; cos 0 is 1. Do positions begin at 0, do sines and cosines take turns?",
     ),
     Property(
+        "whole numbers",
+        lambda seen: bool((_small(seen).frac() != 0).any()),
+        "Your table holds whole numbers only.",
+        "Is it made with an integer dtype? Sines and cosines want floating point.",
+    ),
+    Property(
         "pairs of unlike angles",
         lambda seen: bool(((_small(seen).unflatten(-1, (4, 2)) ** 2).sum(-1) - 1).abs().max() < 1e-3),
-        "In some pair sin² + cos² is not 1: its two columns have unlike angles.",
-        "Columns 2i and 2i + 1 are the sine and the cosine of the same angle.",
+        "In some pair of columns sin² + cos² is not 1.",
+        "Columns 2i and 2i + 1 are the sine and the cosine of the same angle, and nothing is done to them.",
     ),
     Property(
         "the first pair",
@@ -421,16 +441,24 @@ _SINUSOIDAL_PROPERTIES = (
         "The first exponent is 0, and 10000 to the power of 0 is 1.",
     ),
     Property(
-        "other frequencies",
-        lambda seen: agrees(seen, _table_of_five_positions, SINUSOIDAL.reference),
-        "The first pair is right; later ones have other frequencies than asked.",
-        _EXPONENT,
-    ),
-    Property(
         "wrong for another length",
         lambda seen: torch.allclose(_small(seen), seen["table of more positions"]["table"][:5], atol=1e-3),
         "Your first rows change when the table gets longer.",
         "Row p depends on p and d_model alone.",
+    ),
+    Property(
+        "multiplied, and rounded",
+        lambda seen: (
+            not torch.allclose(_small(seen)[1, ::2], (10.0 ** torch.arange(4.0)).double().sin(), atol=1e-2)
+        ),
+        "You multiply by 10000^(2i / d_model); the position should be divided by it.",
+        "The later pairs should turn slowly. Is a minus sign missing in an exponent?",
+    ),
+    Property(
+        "other frequencies",
+        lambda seen: agrees(seen, _table_of_five_positions, SINUSOIDAL.reference),
+        "The first pair is right; later ones have other angles than asked.",
+        _EXPONENT,
     ),
     Property(
         "wrong for another width",
@@ -442,7 +470,7 @@ _SINUSOIDAL_PROPERTIES = (
         "wrong far out",
         lambda seen: agrees(seen, _table_of_a_long_text, SINUSOIDAL.reference),
         "Right for the first positions; wrong far out in a long table.",
-        "Is the table cut off or repeated, or computed in half precision?",
+        "Is the table cut off or repeated, or computed in half precision? length may be thousands.",
     ),
 )
 
