@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import SupportsFloat, SupportsIndex
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +34,7 @@ class TokenEmbedding(nn.Module):
 
     def __init__(self, vocab_size: int, d_model: int):
         super().__init__()
-        _check_sizes("TokenEmbedding", vocab_size, d_model)
+        _check_whole("TokenEmbedding", vocab_size=vocab_size, d_model=d_model)
         self.weight = nn.Parameter(torch.randn(vocab_size, d_model) / math.sqrt(d_model))  # (V, D)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -62,9 +63,9 @@ class TokenEmbedding(nn.Module):
             Logits, (…, V).
 
         Raises:
-            ValueError: `x` has another width.
+            ValueError: `x` has another width or dtype.
         """
-        _check_rows("TokenEmbedding.unembed: x", x, width=self.weight.size(1), least_dims=1)
+        _check_rows("TokenEmbedding.unembed: x", x, like=self.weight, least_dims=1)
         return x @ self.weight.T  # (…, V)
 
 
@@ -87,7 +88,7 @@ class SkipGram(nn.Module):
 
     def __init__(self, vocab_size: int, d_model: int):
         super().__init__()
-        _check_sizes("SkipGram", vocab_size, d_model)
+        _check_whole("SkipGram", vocab_size=vocab_size, d_model=d_model)
         # As in the authors' program: small rows for the words and zeros for the contexts.
         self.words = nn.Parameter((torch.rand(vocab_size, d_model) - 0.5) / d_model)  # (V, D)
         self.contexts = nn.Parameter(torch.zeros(vocab_size, d_model))  # (V, D)
@@ -107,6 +108,8 @@ class SkipGram(nn.Module):
             ValueError: shapes that do not fit, no pair, or ids outside the vocabulary.
         """
         n_words = self.words.size(0)
+        for name, ids in (("centres", centres), ("neighbours", neighbours), ("negatives", negatives)):
+            _check_ids(f"SkipGram: {name}", ids, n_words)
         if centres.dim() != 1 or neighbours.shape != centres.shape or centres.numel() == 0:
             raise ValueError(
                 f"SkipGram: centres and neighbours must both be (N,) with N ≥ 1, got shapes {tuple(centres.shape)} "
@@ -116,8 +119,6 @@ class SkipGram(nn.Module):
             raise ValueError(
                 f"SkipGram: negatives must be (N, K) with N = {centres.size(0)}, got shape {tuple(negatives.shape)}"
             )
-        for name, ids in (("centres", centres), ("neighbours", neighbours), ("negatives", negatives)):
-            _check_ids(f"SkipGram: {name}", ids, n_words)
         centre = self.words[centres]  # (N, D)
         near = (centre * self.contexts[neighbours]).sum(-1)  # (N,)
         far = (self.contexts[negatives] @ centre.unsqueeze(-1)).squeeze(-1)  # (N, K)
@@ -135,18 +136,20 @@ def skip_gram_pairs(sentences: Sequence[Sequence[int]], window: int) -> Tensor:
         (N, 2): centre and neighbour. Each two words near each other give two pairs, one for either centre.
 
     Raises:
-        ValueError: `window` below 1, or sentences that are not lists of whole numbers.
+        ValueError: `window` below 1, or sentences that are not lists of ids.
     """
-    if window < 1:
-        raise ValueError(f"skip_gram_pairs: window must be at least 1, got {window}")
+    _check_whole("skip_gram_pairs", window=window)
     try:
-        words = torch.tensor(
-            [word for sentence in sentences for word in sentence], dtype=torch.long
-        )  # (all,)
-    except (TypeError, ValueError, RuntimeError):
+        given = [word for sentence in sentences for word in sentence]
+    except TypeError:
+        given = [None]
+    wrong = [word for word in given if not isinstance(word, SupportsIndex) or word < 0]
+    if wrong:
         raise ValueError(
-            "skip_gram_pairs: sentences must be lists of ids, one list for each sentence"
-        ) from None
+            "skip_gram_pairs: sentences must be lists of ids, one list for each sentence, and an id is a whole "
+            f"number, at least 0, got {wrong[0]!r}"
+        )
+    words = torch.tensor(given, dtype=torch.long)  # (all,)
     lengths = torch.tensor([len(sentence) for sentence in sentences], dtype=torch.long)
     sentence_of = torch.repeat_interleave(torch.arange(len(lengths)), lengths)  # (all,)
     found = [words.new_empty(0, 2)]
@@ -169,11 +172,15 @@ class NegativeSampler:
         power: 0 draws all words that occur alike, 1 as often as they occur.
 
     Raises:
-        ValueError: counts that are not (V,), negative or not finite, or fewer than two words that occur.
+        ValueError: counts that are not (V,), negative or not finite; fewer than two words that occur; or a power
+            that is none or leaves fewer than two words a probability.
     """
 
     def __init__(self, counts: Tensor | Sequence[float], power: float = 0.75):
-        given = torch.as_tensor(counts, dtype=torch.float64)
+        try:
+            given = torch.as_tensor(counts).double()
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"NegativeSampler: counts must be numbers, (V,), got {counts!r}") from None
         if given.dim() != 1 or not torch.isfinite(given).all() or (given < 0).any():
             raise ValueError(
                 f"NegativeSampler: counts must be (V,), finite and at least 0, got shape {tuple(given.shape)}"
@@ -182,9 +189,12 @@ class NegativeSampler:
             raise ValueError(
                 "NegativeSampler: at least two words must occur, or there is nothing else to draw"
             )
-        powers = torch.where(
-            given > 0, given**power, 0.0
-        )  # 0⁰ is 1, and a word that never occurs is not drawn
+        if not isinstance(power, SupportsFloat):
+            raise ValueError(f"NegativeSampler: power must be a number, got {power!r}")
+        # 0⁰ is 1, and a word that never occurs is not drawn
+        powers = torch.where(given > 0, given**power, 0.0)
+        if not torch.isfinite(powers.sum()) or (powers > 0).sum() < 2:
+            raise ValueError(f"NegativeSampler: power {power} brings the counts to 0 or beyond all numbers")
         self.probabilities = powers / powers.sum()  # (V,)
 
     def draw(self, targets: Tensor, n_negatives: int, generator: torch.Generator | None = None) -> Tensor:
@@ -201,16 +211,21 @@ class NegativeSampler:
         Raises:
             ValueError: targets that are not (N,) or outside the vocabulary, or `n_negatives` below 1.
         """
-        if targets.dim() != 1 or n_negatives < 1:
-            raise ValueError(
-                f"NegativeSampler.draw: targets must be (N,) and n_negatives at least 1, got shape "
-                f"{tuple(targets.shape)} and {n_negatives}"
-            )
         _check_ids("NegativeSampler.draw: targets", targets, len(self.probabilities))
+        _check_whole("NegativeSampler.draw", n_negatives=n_negatives)
+        if targets.dim() != 1:
+            raise ValueError(f"NegativeSampler.draw: targets must be (N,), got shape {tuple(targets.shape)}")
         avoided = targets.repeat_interleave(n_negatives)  # (N · K,)
         drawn = self._draw(len(avoided), generator)
-        while (again := drawn == avoided).any():
+        for _ in range(50):
+            if not (again := drawn == avoided).any():
+                break
             drawn[again] = self._draw(int(again.sum()), generator)
+        # A word with nearly all the probability would be drawn again for ever: its places are filled without it.
+        for place in (drawn == avoided).nonzero().flatten().tolist():
+            others = self.probabilities.clone()
+            others[avoided[place]] = 0.0
+            drawn[place] = torch.multinomial(others, 1, generator=generator)
         return drawn.view(-1, n_negatives)  # (N, K)
 
     def _draw(self, n: int, generator: torch.Generator | None) -> Tensor:
@@ -230,11 +245,11 @@ def cosine_similarity_table(rows: Tensor, others: Tensor | None = None) -> Tenso
         (M, M'), between −1 and 1. A row of zeros has no direction: its cosines are 0.
 
     Raises:
-        ValueError: tensors that are not floating point and of two dimensions, or differ in width.
+        ValueError: tensors that are not floating point and of two dimensions, or differ in width or dtype.
     """
     others = rows if others is None else others
     _check_rows("cosine_similarity_table: rows", rows)
-    _check_rows("cosine_similarity_table: others", others, width=rows.size(-1))
+    _check_rows("cosine_similarity_table: others", others, like=rows)
     return _directions(rows) @ _directions(others).T  # (M, M')
 
 
@@ -259,11 +274,11 @@ def nearest(table: Tensor, words: Sequence[str], query: str | Tensor, k: int) ->
         vector = table[left_out[0]]
     else:
         left_out, vector = [], query
+        _check_rows("nearest: query", vector, like=table, least_dims=1)
         if vector.dim() != 1:
             raise ValueError(
                 f"nearest: query must be a word or a vector (D,), got shape {tuple(vector.shape)}"
             )
-        _check_rows("nearest: query", vector, width=table.size(1), least_dims=1)
     return _best(table, words, vector, left_out, k)
 
 
@@ -314,35 +329,40 @@ def _place(who: str, words: Sequence[str], word: str) -> int:
 
 def _check_table(who: str, table: Tensor, words: Sequence[str], k: int) -> None:
     _check_rows(f"{who}: table", table)
-    if len(words) != table.size(0):
-        raise ValueError(
-            f"{who}: the table has {table.size(0)} rows, but there are {len(words)} words for them"
-        )
-    if k < 1:
-        raise ValueError(f"{who}: k must be at least 1, got {k}")
+    if not isinstance(words, Sequence) or len(words) != table.size(0):
+        got = f"{len(words)} words for them" if isinstance(words, Sequence) else repr(words)
+        raise ValueError(f"{who}: the table has {table.size(0)} rows, but there are {got}")
+    _check_whole(who, k=k)
 
 
-def _check_rows(name: str, given: Tensor, width: int | None = None, least_dims: int = 2) -> None:
-    if not given.is_floating_point():
-        raise ValueError(f"{name} must be floating point, got dtype {given.dtype}")
+def _check_rows(name: str, given: Tensor, like: Tensor | None = None, least_dims: int = 2) -> None:
+    if not isinstance(given, Tensor) or not given.is_floating_point():
+        raise ValueError(f"{name} must be floating point, got {_kind(given)}")
     if given.dim() < least_dims or (least_dims == 2 and given.dim() != 2):
         raise ValueError(f"{name} must have rows (M, D), got shape {tuple(given.shape)}")
-    if width is not None and given.size(-1) != width:
+    if like is None:
+        return
+    if given.size(-1) != like.size(-1):
         raise ValueError(
-            f"{name} must have width {width}, got {given.size(-1)} in shape {tuple(given.shape)}"
+            f"{name} must have width {like.size(-1)}, got {given.size(-1)} in shape {tuple(given.shape)}"
         )
+    if given.dtype != like.dtype:
+        raise ValueError(f"{name} must have the table's dtype {like.dtype}, got {given.dtype}")
+
+
+def _kind(given: object) -> str:
+    return f"dtype {given.dtype}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
 
 
 def _check_ids(name: str, ids: Tensor, n: int) -> None:
-    if ids.dtype not in (torch.int32, torch.int64):
-        raise ValueError(f"{name} must be ids, int64 or int32, got dtype {ids.dtype}")
+    if not isinstance(ids, Tensor) or ids.dtype not in (torch.int32, torch.int64):
+        raise ValueError(f"{name} must be ids, int64 or int32, got {_kind(ids)}")
     if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < n:
         wrong = ids[(ids < 0) | (ids >= n)][0].item()
         raise ValueError(f"{name} must lie between 0 and {n - 1}, got {wrong}")
 
 
-def _check_sizes(who: str, vocab_size: int, d_model: int) -> None:
-    if vocab_size < 1 or d_model < 1:
-        raise ValueError(
-            f"{who}: sizes must be at least 1, got vocab_size = {vocab_size}, d_model = {d_model}"
-        )
+def _check_whole(who: str, **numbers: int) -> None:
+    if not all(isinstance(number, SupportsIndex) and number >= 1 for number in numbers.values()):
+        got = ", ".join(f"{name} = {number!r}" for name, number in numbers.items())
+        raise ValueError(f"{who}: need whole numbers, at least 1, got {got}")

@@ -8,6 +8,8 @@ B batch · H heads · Tq queries · Tk keys · T tokens
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import torch
 from torch import Tensor
 
@@ -23,12 +25,11 @@ def padding_mask(tokens: Tensor, pad_id: int) -> Tensor:
         Boolean mask, (B, 1, 1, Tk): the same for every head and every query.
 
     Raises:
-        ValueError: `tokens` is not (B, Tk), or holds no integers.
+        ValueError: `tokens` is not (B, Tk), or holds no integers, or `pad_id` is none.
     """
-    if tokens.dim() != 2:
-        raise ValueError(f"padding_mask: tokens must be (B, Tk), got shape {tuple(tokens.shape)}")
-    if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
-        raise ValueError(f"padding_mask: tokens must be integer ids, got dtype {tokens.dtype}")
+    _check_integers("padding_mask: tokens", tokens, "(B, Tk)", dims=2)
+    if not isinstance(pad_id, SupportsIndex):
+        raise ValueError(f"padding_mask: pad_id must be an integer id, got {pad_id!r}")
     return (tokens != pad_id)[:, None, None, :]  # (B, 1, 1, Tk)
 
 
@@ -48,12 +49,9 @@ def length_mask(lengths: Tensor, n_keys: int) -> Tensor:
     Raises:
         ValueError: `lengths` is not (B,), holds no integers, or holds one below 0 or above Tk; Tk below 1.
     """
-    if lengths.dim() != 1:
-        raise ValueError(f"length_mask: lengths must be (B,), got shape {tuple(lengths.shape)}")
-    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
-        raise ValueError(f"length_mask: lengths must be integers, got dtype {lengths.dtype}")
-    if n_keys < 1:
-        raise ValueError(f"length_mask: n_keys must be at least 1, got {n_keys}")
+    _check_integers("length_mask: lengths", lengths, "(B,)", dims=1)
+    if not isinstance(n_keys, SupportsIndex) or n_keys < 1:
+        raise ValueError(f"length_mask: n_keys must be at least 1, got {n_keys!r}")
     outside = lengths[(lengths < 0) | (lengths > n_keys)]
     if len(outside):
         raise ValueError(
@@ -79,7 +77,16 @@ def causal_mask(n_queries: int, n_keys: int | None = None) -> Tensor:
         ValueError: a length below 1, or fewer keys than queries.
     """
     n_keys = n_queries if n_keys is None else n_keys
-    if n_queries < 1 or n_keys < n_queries:
+    whole = isinstance(n_queries, SupportsIndex) and isinstance(n_keys, SupportsIndex)
+    if not whole or not 1 <= n_queries <= n_keys:
         raise ValueError(f"causal_mask: need 1 ≤ Tq ≤ Tk, got Tq = {n_queries}, Tk = {n_keys}")
     everything = torch.ones(n_queries, n_keys, dtype=torch.bool)
     return everything.tril(diagonal=n_keys - n_queries)  # (Tq, Tk)
+
+
+def _check_integers(name: str, given: Tensor, shape: str, *, dims: int) -> None:
+    if not isinstance(given, Tensor) or given.dim() != dims:
+        got = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+        raise ValueError(f"{name} must be {shape}, got {got}")
+    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+        raise ValueError(f"{name} must be integers, got dtype {given.dtype}")

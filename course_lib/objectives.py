@@ -6,6 +6,8 @@ A label of −100 is ignored. Losses are means over the labels that count, in na
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,14 +29,15 @@ def next_token_labels(tokens: Tensor, pad_id: int | None = None) -> tuple[Tensor
         inputs, (B, T−1): all tokens but the last; labels, (B, T−1): all but the first, −100 at the padding.
 
     Raises:
-        ValueError: `tokens` is not (B, T) with T ≥ 2, or holds no integers.
+        ValueError: `tokens` is not (B, T) with T ≥ 2, or holds no integers, or `pad_id` is none.
     """
-    if tokens.dim() != 2 or tokens.size(1) < 2:
+    if not isinstance(tokens, Tensor) or tokens.dim() != 2 or tokens.size(1) < 2:
         raise ValueError(
-            f"next_token_labels: tokens must be (B, T) with T at least 2, got shape {tuple(tokens.shape)}"
+            f"next_token_labels: tokens must be (B, T) with T at least 2, got {_described(tokens)}"
         )
-    if tokens.is_floating_point() or tokens.dtype == torch.bool:
-        raise ValueError(f"next_token_labels: tokens must be integer ids, got dtype {tokens.dtype}")
+    _check_integers("next_token_labels: tokens", tokens)
+    if pad_id is not None and not isinstance(pad_id, SupportsIndex):
+        raise ValueError(f"next_token_labels: pad_id must be an integer id or None, got {pad_id!r}")
     inputs, labels = tokens[:, :-1], tokens[:, 1:].long()  # both (B, T−1)
     if pad_id is not None:
         labels = labels.masked_fill(labels == pad_id, IGNORED)
@@ -45,20 +48,25 @@ def language_model_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the cross-entropy: the mean of −log p(label), over the labels that count.
 
     Args:
-        logits: (B, T, V), any real numbers.
+        logits: (B, T, V), floating point.
         labels: integer ids, (B, T); −100 = ignored.
 
     Returns:
         One number, in nats per token. e to this power is the perplexity.
 
     Raises:
-        ValueError: the shapes do not fit, a label lies outside the vocabulary, or every label is ignored.
+        ValueError: shapes or dtypes that do not fit, a label outside the vocabulary, or no label that counts.
     """
-    if logits.dim() != 3 or logits.shape[:2] != labels.shape:
+    tensors = isinstance(logits, Tensor) and isinstance(labels, Tensor)
+    if not tensors or logits.dim() != 3 or logits.shape[:2] != labels.shape:
         raise ValueError(
             "language_model_loss: logits must be (B, T, V) and labels (B, T), "
-            f"got {tuple(logits.shape)} and {tuple(labels.shape)}"
+            f"got {_described(logits)} and {_described(labels)}"
         )
+    if not logits.is_floating_point():
+        raise ValueError(f"language_model_loss: logits must be floating point, got dtype {logits.dtype}")
+    _check_integers("language_model_loss: labels", labels)
+    labels = labels.long()
     counted = labels[labels != IGNORED]
     if counted.numel() == 0:
         raise ValueError(f"language_model_loss: every label of {tuple(labels.shape)} is ignored")
@@ -67,4 +75,13 @@ def language_model_loss(logits: Tensor, labels: Tensor) -> Tensor:
         raise ValueError(
             f"language_model_loss: label {wrong} lies outside the vocabulary of {logits.size(-1)}"
         )
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten().long(), ignore_index=IGNORED)
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+
+
+def _described(given: object) -> str:
+    return str(tuple(given.shape)) if isinstance(given, Tensor) else type(given).__name__
+
+
+def _check_integers(name: str, given: Tensor) -> None:
+    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+        raise ValueError(f"{name} must be integer ids, got dtype {given.dtype}")

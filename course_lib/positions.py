@@ -11,7 +11,7 @@ Shaw et al. 2018 and Raffel et al. 2020, section 2.1 (relative positions); Su et
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 import torch
 from torch import Tensor, nn
@@ -43,17 +43,19 @@ def sinusoidal_positions(
         The table, (T, D).
 
     Raises:
-        ValueError: a length below 1, a width that is odd or below 2, or an unknown layout.
+        ValueError: a length below 1, a width that is odd or below 2, an unknown layout, or a dtype of integers.
     """
-    if length < 1:
-        raise ValueError(f"sinusoidal_positions: length must be at least 1, got {length}")
+    _check_whole("sinusoidal_positions", 1, length=length)
     _check_layout("sinusoidal_positions", layout)
+    dtype = torch.get_default_dtype() if dtype is None else dtype
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"sinusoidal_positions: dtype must be floating point, got {dtype}")
     angles = _angles("sinusoidal_positions: d_model", 0, length, d_model)  # (T, D/2)
     if layout == "interleaved":
         table = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)  # (T, D/2, 2) → (T, D)
     else:
         table = torch.cat([angles.sin(), angles.cos()], dim=-1)  # (T, D)
-    return table.to(torch.get_default_dtype() if dtype is None else dtype)
+    return table.to(dtype)
 
 
 class SinusoidalPositions(nn.Module):
@@ -76,8 +78,7 @@ class SinusoidalPositions(nn.Module):
 
     def __init__(self, *, d_model: int, max_len: int, layout: Layout = "interleaved"):
         super().__init__()
-        if max_len < 1:
-            raise ValueError(f"SinusoidalPositions: max_len must be at least 1, got {max_len}")
+        _check_whole("SinusoidalPositions", 1, max_len=max_len)
         table = sinusoidal_positions(max_len, d_model, layout=layout)  # (max_len, D)
         self.register_buffer("table", table, persistent=False)
 
@@ -105,11 +106,7 @@ class LearnedPositions(nn.Module):
 
     def __init__(self, *, d_model: int, max_len: int):
         super().__init__()
-        if min(d_model, max_len) < 1:
-            raise ValueError(
-                f"LearnedPositions: d_model and max_len must be at least 1, got d_model = {d_model}, "
-                f"max_len = {max_len}"
-            )
+        _check_whole("LearnedPositions", 1, d_model=d_model, max_len=max_len)
         # Small, as in BERT: at the start of training a token is what its embedding says.
         self.table = nn.Parameter(0.02 * torch.randn(max_len, d_model))
 
@@ -142,11 +139,9 @@ def rotate(x: Tensor, start: int = 0, *, layout: Layout = "interleaved") -> Tens
         ValueError: `x` has fewer than two dimensions, an odd width or no floating-point numbers; a
             negative start; an unknown layout.
     """
-    if x.dim() < 2 or not x.is_floating_point():
-        raise ValueError(
-            f"rotate: x must be (…, T, Dh), floating point, got shape {tuple(x.shape)}, dtype {x.dtype}"
-        )
-    _check_start("rotate", start)
+    if not isinstance(x, Tensor) or x.dim() < 2 or not x.is_floating_point():
+        raise ValueError(f"rotate: x must be (…, T, Dh), floating point, got {_described(x)}")
+    _check_whole("rotate", 0, start=start)
     _check_layout("rotate", layout)
     angles = _angles("rotate: the width of x", start, x.size(-2), x.size(-1))  # (T, Dh/2)
     cos, sin = angles.cos().to(x), angles.sin().to(x)
@@ -174,7 +169,8 @@ def relative_distances(n_queries: int, n_keys: int | None = None) -> Tensor:
         ValueError: a length below 1, or fewer keys than queries.
     """
     n_keys = n_queries if n_keys is None else n_keys
-    if n_queries < 1 or n_keys < n_queries:
+    _check_whole("relative_distances", 1, Tq=n_queries, Tk=n_keys)
+    if n_keys < n_queries:
         raise ValueError(f"relative_distances: need 1 ≤ Tq ≤ Tk, got Tq = {n_queries}, Tk = {n_keys}")
     keys = torch.arange(n_keys)
     queries = keys[n_keys - n_queries :]
@@ -200,11 +196,8 @@ class RelativeBias(nn.Module):
 
     def __init__(self, *, n_heads: int, max_distance: int):
         super().__init__()
-        if n_heads < 1 or max_distance < 0:
-            raise ValueError(
-                f"RelativeBias: need n_heads ≥ 1 and max_distance ≥ 0, got n_heads = {n_heads}, "
-                f"max_distance = {max_distance}"
-            )
+        _check_whole("RelativeBias", 1, n_heads=n_heads)
+        _check_whole("RelativeBias", 0, max_distance=max_distance)
         self.max_distance = max_distance
         # Column 0 belongs to the distance −max_distance. Zeros: at first no distance is preferred.
         self.bias = nn.Parameter(torch.zeros(n_heads, 2 * max_distance + 1))
@@ -221,22 +214,20 @@ def _angles(name: str, start: int, length: int, width: int) -> Tensor:
 
     In single precision the sine at position 5000 would already be off by 4e-4.
     """
-    if width < 2 or width % 2:
-        raise ValueError(f"{name} must be even and at least 2, got {width}")
+    if not isinstance(width, SupportsIndex) or width < 2 or width % 2:
+        raise ValueError(f"{name} must be even and at least 2, got {width!r}")
     exponents = torch.arange(0, width, 2, dtype=torch.float64) / width  # (width/2,): 2i/D
     positions = torch.arange(start, start + length, dtype=torch.float64)  # (length,)
     return positions[:, None] * torch.exp(-math.log(BASE) * exponents)  # (length, width/2)
 
 
 def _add_rows(who: str, x: Tensor, table: Tensor, start: int) -> Tensor:
-    if x.dim() != 3 or not x.is_floating_point():
-        raise ValueError(
-            f"{who}: x must be (B, T, D), floating point, got shape {tuple(x.shape)}, dtype {x.dtype}"
-        )
+    if not isinstance(x, Tensor) or x.dim() != 3 or not x.is_floating_point():
+        raise ValueError(f"{who}: x must be (B, T, D), floating point, got {_described(x)}")
     max_len, d_model = table.shape
     if x.size(-1) != d_model:
         raise ValueError(f"{who}: x must have width {d_model}, got {x.size(-1)} in shape {tuple(x.shape)}")
-    _check_start(who, start)
+    _check_whole(who, 0, start=start)
     end = start + x.size(1)
     if end > max_len:
         raise ValueError(
@@ -246,9 +237,16 @@ def _add_rows(who: str, x: Tensor, table: Tensor, start: int) -> Tensor:
     return x + table[start:end].to(x.dtype)  # (B, T, D)
 
 
-def _check_start(who: str, start: int) -> None:
-    if start < 0:
-        raise ValueError(f"{who}: start must be at least 0, got {start}")
+def _check_whole(who: str, least: int, **numbers: int) -> None:
+    if not all(isinstance(number, SupportsIndex) and number >= least for number in numbers.values()):
+        got = ", ".join(f"{name} = {number!r}" for name, number in numbers.items())
+        raise ValueError(f"{who}: need whole numbers, at least {least}, got {got}")
+
+
+def _described(given: object) -> str:
+    if isinstance(given, Tensor):
+        return f"shape {tuple(given.shape)}, dtype {given.dtype}"
+    return f"a {type(given).__name__}"
 
 
 def _check_layout(who: str, layout: str) -> None:

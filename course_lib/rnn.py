@@ -13,6 +13,8 @@ al. 2014 (GRU, encoder and decoder); Schuster and Paliwal 1997 (both directions)
 
 from __future__ import annotations
 
+from typing import SupportsFloat, SupportsIndex
+
 import torch
 from torch import Tensor, nn
 
@@ -33,7 +35,7 @@ class RNN(nn.Module):
 
     def __init__(self, *, d_input: int, d_hidden: int):
         super().__init__()
-        _check_widths("RNN", d_input, d_hidden)
+        _check_sizes("RNN", d_input=d_input, d_hidden=d_hidden)
         self.d_input, self.d_hidden = d_input, d_hidden
         self.input_to_hidden = nn.Linear(d_input, d_hidden)
         self.hidden_to_hidden = nn.Linear(d_hidden, d_hidden)
@@ -51,7 +53,7 @@ class RNN(nn.Module):
         Raises:
             ValueError: shapes or dtypes that do not fit.
         """
-        _check_input("RNN", x, self.input_to_hidden)
+        _check_input("RNN: x", x, self.input_to_hidden)
         h = _start("RNN: state", state, x, self.d_hidden)
         outputs = []
         for from_input in self.input_to_hidden(x).unbind(1):  # T times (B, d_hidden)
@@ -78,7 +80,7 @@ class LSTM(nn.Module):
 
     def __init__(self, *, d_input: int, d_hidden: int):
         super().__init__()
-        _check_widths("LSTM", d_input, d_hidden)
+        _check_sizes("LSTM", d_input=d_input, d_hidden=d_hidden)
         self.d_input, self.d_hidden = d_input, d_hidden
         self.input_to_hidden = nn.Linear(d_input, 4 * d_hidden)
         self.hidden_to_hidden = nn.Linear(d_hidden, 4 * d_hidden)
@@ -98,9 +100,9 @@ class LSTM(nn.Module):
         Raises:
             ValueError: shapes or dtypes that do not fit, or a state that is no pair.
         """
-        _check_input("LSTM", x, self.input_to_hidden)
-        if state is not None and not (isinstance(state, tuple) and len(state) == 2):
-            raise ValueError(f"LSTM: state must be a pair (h, c), got {_described(state)}")
+        _check_input("LSTM: x", x, self.input_to_hidden)
+        if state is not None and not _is_pair(state):
+            raise ValueError(f"LSTM: state must be a pair of tensors (h, c), got {_described(state)}")
         h = _start("LSTM: h", None if state is None else state[0], x, self.d_hidden)
         c = _start("LSTM: c", None if state is None else state[1], x, self.d_hidden)
         outputs = []
@@ -132,14 +134,14 @@ class GRU(nn.Module):
 
     def __init__(self, *, d_input: int, d_hidden: int):
         super().__init__()
-        _check_widths("GRU", d_input, d_hidden)
+        _check_sizes("GRU", d_input=d_input, d_hidden=d_hidden)
         self.d_input, self.d_hidden = d_input, d_hidden
         self.input_to_hidden = nn.Linear(d_input, 3 * d_hidden)
         self.hidden_to_hidden = nn.Linear(d_hidden, 3 * d_hidden)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Read a batch of sequences. Arguments, returns and errors as in `RNN.forward`."""
-        _check_input("GRU", x, self.input_to_hidden)
+        _check_input("GRU: x", x, self.input_to_hidden)
         h = _start("GRU: state", state, x, self.d_hidden)
         outputs = []
         for from_input in self.input_to_hidden(x).unbind(1):  # T times (B, 3 d_hidden)
@@ -184,10 +186,11 @@ class BidirectionalRNN(nn.Module):
 
     def __init__(self, forward_rnn: RNN | LSTM | GRU, backward_rnn: RNN | LSTM | GRU):
         super().__init__()
-        if forward_rnn.d_input != backward_rnn.d_input:
+        widths = [getattr(rnn, "d_input", None) for rnn in (forward_rnn, backward_rnn)]
+        if None in widths or widths[0] != widths[1]:
             raise ValueError(
-                f"BidirectionalRNN: both directions must have one d_input, got {forward_rnn.d_input} and "
-                f"{backward_rnn.d_input}"
+                f"BidirectionalRNN: both directions must have one d_input, got {widths[0]} and {widths[1]} in "
+                f"{type(forward_rnn).__name__} and {type(backward_rnn).__name__}"
             )
         self.forward_rnn = forward_rnn
         self.backward_rnn = backward_rnn
@@ -205,7 +208,7 @@ class BidirectionalRNN(nn.Module):
         Raises:
             ValueError: shapes, dtypes or lengths that do not fit.
         """
-        _check_input("BidirectionalRNN", x, self.forward_rnn.input_to_hidden)
+        _check_input("BidirectionalRNN: x", x, self.forward_rnn.input_to_hidden)
         if lengths is None:
             lengths = torch.full((x.size(0),), x.size(1))
         # Each direction meets the padding after the last real step, so that no real step sees it.
@@ -227,16 +230,17 @@ class RNNLanguageModel(nn.Module):
         rnn: an `RNN`, `LSTM` or `GRU` with d_input = d_model.
 
     Raises:
-        ValueError: V below 1, or a recurrent layer that reads another width.
+        ValueError: a size below 1, or a recurrent layer that reads another width.
     """
 
     def __init__(self, *, vocab_size: int, d_model: int, rnn: RNN | LSTM | GRU):
         super().__init__()
-        if vocab_size < 1:
-            raise ValueError(f"RNNLanguageModel: vocab_size must be at least 1, got {vocab_size}")
-        if rnn.d_input != d_model:
+        _check_sizes("RNNLanguageModel", vocab_size=vocab_size, d_model=d_model)
+        d_input = getattr(rnn, "d_input", None)
+        if d_input != d_model:
             raise ValueError(
-                f"RNNLanguageModel: rnn must read width d_model = {d_model}, got d_input = {rnn.d_input}"
+                f"RNNLanguageModel: rnn must read width d_model = {d_model}, got d_input = {d_input} in "
+                f"{type(rnn).__name__}"
             )
         self.embedding = nn.Embedding(vocab_size, d_model)
         self.rnn = rnn
@@ -286,19 +290,21 @@ def generate(
         Prompt and continuation, (1, T + n_tokens).
 
     Raises:
-        ValueError: a prompt that is not (1, T), or a negative number or temperature.
+        ValueError: a prompt that is not (1, T) or holds no ids, or a negative number or temperature.
     """
-    if prompt.dim() != 2 or prompt.size(0) != 1 or prompt.size(1) < 1:
-        raise ValueError(f"generate: prompt must be (1, T) with T ≥ 1, got shape {tuple(prompt.shape)}")
-    if n_tokens < 0 or not temperature >= 0:
-        raise ValueError(
-            f"generate: n_tokens and temperature must not be negative, got {n_tokens} and {temperature}"
-        )
+    if not isinstance(prompt, Tensor) or prompt.dim() != 2 or len(prompt) != 1 or prompt.size(1) < 1:
+        raise ValueError(f"generate: prompt must be (1, T) with T ≥ 1, got {_described(prompt)}")
+    _check_ids("generate: prompt", prompt)
+    if not isinstance(n_tokens, SupportsIndex) or n_tokens < 0:
+        raise ValueError(f"generate: n_tokens must be a whole number, at least 0, got {n_tokens!r}")
+    if not isinstance(temperature, SupportsFloat) or not temperature >= 0:
+        raise ValueError(f"generate: temperature must be a number, at least 0, got {temperature!r}")
     tokens, newest, state = prompt, prompt, None
     for _ in range(n_tokens):
         logits, state = model(newest, state)
         last = logits[:, -1]  # (1, V)
-        if temperature == 0:
+        last = last - last.max()  # so that a small temperature makes −∞, never ∞, which has no softmax
+        if temperature < torch.finfo(last.dtype).tiny:  # 0, or 0 in this precision
             newest = last.argmax(-1, keepdim=True)  # (1, 1)
         else:
             newest = torch.multinomial((last / temperature).softmax(-1), 1, generator=generator)  # (1, 1)
@@ -328,11 +334,7 @@ class Seq2Seq(nn.Module):
 
     def __init__(self, *, src_vocab_size: int, tgt_vocab_size: int, d_model: int, attention: bool):
         super().__init__()
-        if min(src_vocab_size, tgt_vocab_size, d_model) < 1:
-            raise ValueError(
-                f"Seq2Seq: sizes must be at least 1, got src_vocab_size = {src_vocab_size}, "
-                f"tgt_vocab_size = {tgt_vocab_size}, d_model = {d_model}"
-            )
+        _check_sizes("Seq2Seq", src_vocab_size=src_vocab_size, tgt_vocab_size=tgt_vocab_size, d_model=d_model)
         self.src_embedding = nn.Embedding(src_vocab_size, d_model)
         self.tgt_embedding = nn.Embedding(tgt_vocab_size, d_model)
         self.encoder = BidirectionalRNN(
@@ -385,15 +387,17 @@ class Seq2Seq(nn.Module):
             Logits, (B, Tt, V); attention weights, (B, Tt, Ts), or None; the state after the last token, (B, D).
 
         Raises:
-            ValueError: tokens or a memory that do not fit.
+            ValueError: tokens, a memory or a state that do not fit.
         """
         _check_tokens("Seq2Seq: tgt_inputs", tgt_inputs, self.tgt_embedding.num_embeddings)
+        _check_input("Seq2Seq: memory", memory, self.bridge)
         if len(tgt_inputs) != len(memory):
             raise ValueError(
                 f"Seq2Seq: source and target must hold the same number of sequences, got {len(memory)} and "
                 f"{len(tgt_inputs)}"
             )
         x = self.tgt_embedding(tgt_inputs)  # (B, Tt, D)
+        state = _start("Seq2Seq: state", state, x, self.decoder.d_hidden)
         if self.attention is None:
             outputs, state = self.decoder(x, state)
             return self.to_logits(outputs), None, state
@@ -432,10 +436,15 @@ class Seq2Seq(nn.Module):
             What was written, without `bos_id`, (B, T ≤ max_len); a row that has ended repeats `eos_id`.
 
         Raises:
-            ValueError: a `max_len` below 1, or as in `encode`.
+            ValueError: a `max_len` below 1, a sign outside the target's vocabulary, or as in `encode`.
         """
-        if max_len < 1:
-            raise ValueError(f"Seq2Seq.greedy: max_len must be at least 1, got {max_len}")
+        _check_sizes("Seq2Seq.greedy", max_len=max_len)
+        n_words = self.tgt_embedding.num_embeddings
+        for name, sign in (("bos_id", bos_id), ("eos_id", eos_id)):
+            if not isinstance(sign, SupportsIndex) or not 0 <= sign < n_words:
+                raise ValueError(
+                    f"Seq2Seq.greedy: {name} must be an id from 0 to {n_words - 1}, got {sign!r}"
+                )
         memory, mask, state = self.encode(src, src_pad_id)
         newest = torch.full((len(src), 1), bos_id, device=src.device)
         ended = torch.zeros(len(src), 1, dtype=torch.bool, device=src.device)
@@ -459,42 +468,52 @@ def _start(name: str, state: Tensor | None, x: Tensor, d_hidden: int) -> Tensor:
     return state
 
 
-def _described(state: object) -> str:
-    return f"shape {tuple(state.shape)}" if isinstance(state, Tensor) else f"a {type(state).__name__}"
+def _is_pair(state: object) -> bool:
+    return isinstance(state, tuple) and len(state) == 2 and all(isinstance(part, Tensor) for part in state)
 
 
-def _check_widths(name: str, d_input: int, d_hidden: int) -> None:
-    if d_input < 1 or d_hidden < 1:
-        raise ValueError(f"{name}: widths must be at least 1, got d_input = {d_input}, d_hidden = {d_hidden}")
+def _described(given: object) -> str:
+    return f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+
+
+def _check_sizes(name: str, **sizes: int) -> None:
+    if not all(isinstance(size, SupportsIndex) and size >= 1 for size in sizes.values()):
+        got = ", ".join(f"{which} = {size!r}" for which, size in sizes.items())
+        raise ValueError(f"{name}: need whole numbers, at least 1, got {got}")
 
 
 def _check_input(name: str, x: Tensor, first: nn.Linear) -> None:
-    if x.dim() != 3 or x.size(1) < 1 or x.size(2) != first.in_features:
-        raise ValueError(
-            f"{name}: x must be (B, T, {first.in_features}) with T ≥ 1, got shape {tuple(x.shape)}"
-        )
+    if not isinstance(x, Tensor) or x.dim() != 3 or x.size(1) < 1 or x.size(2) != first.in_features:
+        raise ValueError(f"{name} must be (B, T, {first.in_features}) with T ≥ 1, got {_described(x)}")
     if x.dtype != first.weight.dtype:
-        raise ValueError(f"{name}: x must have the layer's dtype {first.weight.dtype}, got {x.dtype}")
+        raise ValueError(f"{name} must have the layer's dtype {first.weight.dtype}, got {x.dtype}")
 
 
 def _check_lengths(name: str, lengths: Tensor, x: Tensor) -> None:
+    for given in (x, lengths):
+        if not isinstance(given, Tensor):
+            raise ValueError(f"{name}: x and lengths must be tensors, got {_described(given)}")
     if x.dim() < 2 or lengths.shape != x.shape[:1]:
         raise ValueError(
             f"{name}: need one length for each row, got lengths of shape {tuple(lengths.shape)} for x of "
             f"shape {tuple(x.shape)}"
         )
-    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise ValueError(f"{name}: lengths must be integers, got dtype {lengths.dtype}")
     if len(lengths) and not 1 <= int(lengths.min()) <= int(lengths.max()) <= x.size(1):
         raise ValueError(f"{name}: lengths must lie in 1 … {x.size(1)}, got {lengths.tolist()}")
 
 
 def _check_tokens(name: str, tokens: Tensor, vocab_size: int) -> None:
-    if tokens.dim() != 2 or tokens.numel() == 0:
-        raise ValueError(f"{name} must be (B, T) with at least one token, got shape {tuple(tokens.shape)}")
-    if tokens.is_floating_point() or tokens.dtype == torch.bool:
-        raise ValueError(f"{name} must be integer ids, got dtype {tokens.dtype}")
+    if not isinstance(tokens, Tensor) or tokens.dim() != 2 or tokens.numel() == 0:
+        raise ValueError(f"{name} must be (B, T) with at least one token, got {_described(tokens)}")
+    _check_ids(name, tokens)
     if not 0 <= int(tokens.min()) <= int(tokens.max()) < vocab_size:
         raise ValueError(
             f"{name} must be ids from 0 to {vocab_size - 1}, got {int(tokens.min())} to {int(tokens.max())}"
         )
+
+
+def _check_ids(name: str, tokens: Tensor) -> None:
+    if tokens.dtype not in (torch.int32, torch.int64):  # nn.Embedding takes no others
+        raise ValueError(f"{name} must be ids, int64 or int32, got dtype {tokens.dtype}")

@@ -95,11 +95,11 @@ def _first_row_unlike(x: Tensor) -> Tensor:
 
 
 def _last_row_unlike(x: Tensor) -> Tensor:
-    return torch.cat([x[:-1], x[-1:] + 0.3])
+    return torch.cat([x[:-1], x[-1:] + torch.tensor([0.3, 0.0, 0.0, 0.0])])
 
 
 def _sixth_row_unlike(x: Tensor) -> Tensor:
-    return torch.cat([x[:5], x[5:6] * 1.5 + 0.3, x[6:]])
+    return torch.cat([x[:5], x[5:6] + torch.tensor([0.0, 0.0, 0.0, 0.3]), x[6:]])
 
 
 def _first_two_alike(x: Tensor) -> Tensor:
@@ -111,6 +111,11 @@ def _first_and_last_alike(x: Tensor) -> Tensor:
     """Depends on the position, but the first and the last change places unnoticed."""
     place = torch.arange(len(x), dtype=x.dtype)
     return x + 0.2 * (place % max(len(x) - 1, 1))[:, None]
+
+
+def _pairs_alike(x: Tensor) -> Tensor:
+    """Depends on the position, but two neighbours, 0 and 1, or 2 and 3, change places unnoticed."""
+    return x + 0.2 * (torch.arange(len(x), dtype=x.dtype) // 2)[:, None]
 
 
 def _middle_counts(x: Tensor) -> Tensor:
@@ -272,8 +277,8 @@ def _one_row_unlike_is_not(candidate: Any) -> Seen:
 
 
 def _what_one_exchange_does_not_notice_is_not(candidate: Any) -> Seen:
-    two, ends = _said(candidate, _first_two_alike), _said(candidate, _first_and_last_alike)
-    return {"says equivariant": torch.stack([two["says equivariant"], ends["says equivariant"]])}
+    functions = (_first_two_alike, _first_and_last_alike, _pairs_alike)
+    return {"says equivariant": torch.stack([_said(candidate, f)["says equivariant"] for f in functions])}
 
 
 def _what_a_reversal_does_not_notice_is_not(candidate: Any) -> Seen:
