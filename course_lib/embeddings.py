@@ -140,16 +140,19 @@ def skip_gram_pairs(sentences: Sequence[Sequence[int]], window: int) -> Tensor:
     """
     _check_whole("skip_gram_pairs", window=window)
     try:
-        given = [word for sentence in sentences for word in sentence]
-    except TypeError:
-        given = [None]
-    wrong = [word for word in given if not isinstance(word, SupportsIndex) or word < 0]
-    if wrong:
+        words = torch.tensor([word for sentence in sentences for word in sentence])  # (all,)
+    except (TypeError, ValueError, RuntimeError):
         raise ValueError(
-            "skip_gram_pairs: sentences must be lists of ids, one list for each sentence, and an id is a whole "
-            f"number, at least 0, got {wrong[0]!r}"
+            "skip_gram_pairs: sentences must be lists of ids, one list for each sentence"
+        ) from None
+    if not words.numel():
+        return torch.empty(0, 2, dtype=torch.long)
+    if words.dim() != 1 or words.is_floating_point() or words.dtype == torch.bool or words.min() < 0:
+        raise ValueError(
+            "skip_gram_pairs: sentences must be lists of ids, whole numbers of at least 0, got numbers of shape "
+            f"{tuple(words.shape)}, dtype {words.dtype}, the first {words.flatten()[0].item()}"
         )
-    words = torch.tensor(given, dtype=torch.long)  # (all,)
+    words = words.long()
     lengths = torch.tensor([len(sentence) for sentence in sentences], dtype=torch.long)
     sentence_of = torch.repeat_interleave(torch.arange(len(lengths)), lengths)  # (all,)
     found = [words.new_empty(0, 2)]
@@ -178,13 +181,14 @@ class NegativeSampler:
 
     def __init__(self, counts: Tensor | Sequence[float], power: float = 0.75):
         try:
-            given = torch.as_tensor(counts).double()
+            given = torch.as_tensor(counts, dtype=torch.float64)
         except (TypeError, ValueError, RuntimeError):
             raise ValueError(f"NegativeSampler: counts must be numbers, (V,), got {counts!r}") from None
-        if given.dim() != 1 or not torch.isfinite(given).all() or (given < 0).any():
-            raise ValueError(
-                f"NegativeSampler: counts must be (V,), finite and at least 0, got shape {tuple(given.shape)}"
-            )
+        if given.dim() != 1:
+            raise ValueError(f"NegativeSampler: counts must be (V,), got shape {tuple(given.shape)}")
+        wrong = given[~(given.isfinite() & (given >= 0))]
+        if len(wrong):
+            raise ValueError(f"NegativeSampler: counts must be finite and at least 0, got {wrong[0].item()}")
         if (given > 0).sum() < 2:
             raise ValueError(
                 "NegativeSampler: at least two words must occur, or there is nothing else to draw"

@@ -10,10 +10,11 @@ import io
 import json
 import math
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, SupportsFloat, SupportsIndex
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -85,11 +86,19 @@ def fit(
         The history of the whole run, from its first step, also when it was resumed.
 
     Raises:
-        ValueError: a number out of range, a checkpoint that is damaged or belongs to another run, or a loss
-            that is not one number.
+        ValueError: a number out of range, a checkpoint that is damaged, belongs to another run or could not be
+            written, or a loss that is not one number or hangs on no weight.
         FloatingPointError: the loss is NaN or infinite; the weights are those before that step.
     """
-    _check(steps=steps, lr=lr, warmup=warmup, decay=decay, clip=clip, accumulate=accumulate)
+    _check_schedule("fit", steps=steps, lr=lr, warmup=warmup, decay=decay)
+    _check_whole("fit", 1, accumulate=accumulate)
+    _check_whole("fit", 0, validate_every=validate_every, checkpoint_every=checkpoint_every)
+    if clip is not None and not (isinstance(clip, SupportsFloat) and clip > 0):
+        raise ValueError(f"fit: clip must be above 0, or None for no clipping, got {clip!r}")
+    if not (isinstance(weight_decay, SupportsFloat) and 0 <= weight_decay < math.inf):
+        raise ValueError(f"fit: weight_decay must be a number, at least 0, got {weight_decay!r}")
+    if not (isinstance(seed, SupportsIndex) and -(2**63) <= seed < 2**64):  # what torch takes
+        raise ValueError(f"fit: seed must be a whole number of 64 bits, got {seed!r}")
     if checkpoint_every and checkpoint is None:
         raise ValueError(
             f"fit: checkpoint_every is {checkpoint_every}, but there is no file: give checkpoint=…"
@@ -98,23 +107,27 @@ def fit(
         raise ValueError(
             f"fit: validate_every is {validate_every}, but there is nothing to call: give validate=…"
         )
-    recipe = {
-        "steps": steps,
-        "lr": lr,
-        "warmup": warmup,
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(f"fit: {type(model).__name__} has no weight to train")
+    path = None if checkpoint is None else Path(checkpoint)
+    if path is not None:
+        _check_writable(path)
+    recipe = {  # plain numbers, for they go into a file
+        "steps": int(steps),
+        "lr": float(lr),
+        "warmup": int(warmup),
         "decay": decay,
-        "clip": clip,
-        "accumulate": accumulate,
-        "weight_decay": weight_decay,
-        "seed": seed,
+        "clip": None if clip is None else float(clip),
+        "accumulate": int(accumulate),
+        "weight_decay": float(weight_decay),
+        "seed": int(seed),
     }
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
-    batches = torch.Generator().manual_seed(seed)
+    batches = torch.Generator().manual_seed(int(seed))
     history = History()
     was_training = model.training
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        path = None if checkpoint is None else Path(checkpoint)
+        torch.manual_seed(int(seed))
         if path is not None and path.exists():
             read_checkpoint(path, model, optimiser, batches, history, recipe)
         first = len(history.losses)
@@ -146,7 +159,13 @@ def learning_rate(step: int, *, steps: int, lr: float, warmup: int = 0, decay: D
     """Return the learning rate of a step, counted from 0: up in a straight line, then down to 0.
 
     The first step has lr / (warmup + 1), step `warmup` the full rate; the rate would be 0 at step `steps`.
+
+    Raises:
+        ValueError: a number out of range.
     """
+    _check_schedule("learning_rate", steps=steps, lr=lr, warmup=warmup, decay=decay)
+    if not (isinstance(step, SupportsIndex) and 0 <= step <= steps):
+        raise ValueError(f"learning_rate: step must lie between 0 and steps = {steps}, got {step!r}")
     if step < warmup:
         return lr * (step + 1) / (warmup + 1)
     left = (steps - step) / (steps - warmup)  # from 1 down to 1 / (steps − warmup)
@@ -158,13 +177,22 @@ def learning_rate(step: int, *, steps: int, lr: float, warmup: int = 0, decay: D
 
 
 def evaluate(model: nn.Module, measure: Callable[[Any], float]) -> float:
-    """Call measure(model) in evaluation mode and without gradients; the mode is as before afterwards."""
+    """Call measure(model) in evaluation mode and without gradients; the mode is as before afterwards.
+
+    Raises:
+        ValueError: what `measure` returns is not one number.
+    """
     was_training = model.training
     model.eval()
-    with torch.no_grad():
-        value = float(measure(model))
-    model.train(was_training)
-    return value
+    try:
+        with torch.no_grad():
+            value = measure(model)
+    finally:  # also when somebody stops it
+        model.train(was_training)
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"evaluate: measure must return one number, got {_kind(value)}") from None
 
 
 def _update(
@@ -185,6 +213,8 @@ def _update(
         loss = loss_of(model, draw_batch(batches))
         if not isinstance(loss, Tensor) or loss.dim() != 0:
             raise ValueError(f"fit: loss_of must return one number, a tensor without axes; got {_kind(loss)}")
+        if not loss.requires_grad:
+            raise ValueError("fit: the loss hangs on no weight: was it computed without gradients?")
         if not loss.isfinite():
             raise FloatingPointError(
                 f"fit: the loss of step {step} is {loss.item()}; training stops before it"
@@ -287,6 +317,8 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         ValueError: the file is damaged or is no safetensors file.
     """
+    if Path(path).is_dir():
+        raise ValueError(f"{Path(path).name} is a folder, not a file")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
@@ -354,19 +386,32 @@ def _in_notebook() -> bool:
 # --- what may be given -------------------------------------------------------------------------------------
 
 
-def _check(*, steps: int, lr: float, warmup: int, decay: str, clip: float | None, accumulate: int) -> None:
-    if steps < 1:
-        raise ValueError(f"fit: steps must be at least 1, got {steps}")
-    if not (lr > 0 and math.isfinite(lr)):
-        raise ValueError(f"fit: lr must be a positive number, got {lr}")
-    if not 0 <= warmup < steps:
-        raise ValueError(f"fit: warmup must lie between 0 and steps − 1 = {steps - 1}, got {warmup}")
+def _check_schedule(who: str, *, steps: int, lr: float, warmup: int, decay: str) -> None:
+    _check_whole(who, 1, steps=steps)
+    if not (isinstance(lr, SupportsFloat) and 0 < lr < math.inf):
+        raise ValueError(f"{who}: lr must be a positive number, got {lr!r}")
+    if not (isinstance(warmup, SupportsIndex) and 0 <= warmup < steps):
+        raise ValueError(f"{who}: warmup must lie between 0 and steps − 1 = {steps - 1}, got {warmup!r}")
     if decay not in ("linear", "cosine", "none"):
-        raise ValueError(f"fit: decay must be 'linear', 'cosine' or 'none', got {decay!r}")
-    if clip is not None and not clip > 0:
-        raise ValueError(f"fit: clip must be above 0, or None for no clipping, got {clip}")
-    if accumulate < 1:
-        raise ValueError(f"fit: accumulate must be at least 1, got {accumulate}")
+        raise ValueError(f"{who}: decay must be 'linear', 'cosine' or 'none', got {decay!r}")
+
+
+def _check_whole(who: str, least: int, **numbers: int) -> None:
+    for name, number in numbers.items():
+        if not (isinstance(number, SupportsIndex) and number >= least):
+            raise ValueError(f"{who}: {name} must be a whole number, at least {least}, got {number!r}")
+
+
+def _check_writable(path: Path) -> None:
+    """Make the folder and try it now: after an hour of training would be too late."""
+    if path.is_dir():
+        raise ValueError(f"fit: checkpoint must be a file, and {path} is a folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"fit: the checkpoint {path} cannot be written: {error.strerror}") from None
 
 
 def _kind(value: Any) -> str:

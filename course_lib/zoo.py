@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from filelock import FileLock
@@ -29,10 +29,22 @@ class SmallReader(nn.Module):
     """One block of a Transformer that predicts the next word: embed → attend → MLP → unembed.
 
     It is lesson 00's, small enough to print: no layer norm, one block, a vector of `d_model` numbers a word.
+
+    Args:
+        vocab_size: V.
+        max_len: how many places there are.
+        d_model, n_heads: as in `MultiHeadAttention`.
+        d_ff: width of the MLP's hidden layer.
+
+    Raises:
+        ValueError: a size below 1, or d_model no multiple of n_heads.
     """
 
     def __init__(self, *, vocab_size: int, max_len: int, d_model: int, n_heads: int, d_ff: int):
         super().__init__()
+        sizes = {"vocab_size": vocab_size, "max_len": max_len, "d_ff": d_ff}
+        if not all(isinstance(size, SupportsIndex) and size >= 1 for size in sizes.values()):
+            raise ValueError(f"SmallReader: sizes must be whole numbers, at least 1, got {sizes}")
         self.word = nn.Embedding(vocab_size, d_model)
         self.place = nn.Embedding(max_len, d_model)
         self.attention = MultiHeadAttention(d_model=d_model, n_heads=n_heads)
@@ -52,8 +64,11 @@ class SmallReader(nn.Module):
             logits of the next word.
 
         Raises:
-            ValueError: `tokens` is not (B, T), or too long, or holds an id outside the vocabulary.
+            ValueError: `tokens` is not (B, T), or too long, or holds anything but ids of the vocabulary.
         """
+        if not isinstance(tokens, Tensor) or tokens.dtype not in (torch.int32, torch.int64):
+            got = f"dtype {tokens.dtype}" if isinstance(tokens, Tensor) else f"a {type(tokens).__name__}"
+            raise ValueError(f"SmallReader: tokens must be ids, int64 or int32, got {got}")
         if tokens.dim() != 2 or tokens.size(1) > self.place.num_embeddings:
             raise ValueError(
                 f"SmallReader: tokens must be (B, T) with T at most {self.place.num_embeddings}, "
@@ -140,7 +155,12 @@ def trained(
         build: makes the model, with any weights.
         train: trains it in place.
         progress: show a progress bar, also (full at once) where nothing is to be trained.
+
+    Raises:
+        ValueError: a recipe without a seed.
     """
+    if not isinstance(recipe.get("seed"), int):
+        raise ValueError(f"trained: recipe must hold a whole number as its 'seed', got {recipe}")
     said = json.dumps(recipe, sort_keys=True) + hashlib.sha256(data.encode()).hexdigest()
     path = course_home() / "zoo" / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:16]}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)

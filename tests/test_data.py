@@ -29,6 +29,11 @@ def test_sampled_sentences_hold_one_apple_and_more_of_their_own_side(n_others):
     assert sentences != apple.sample_sentences(40, seed=4, n_others=n_others)
 
 
+def test_no_word_is_no_point():
+    assert apple.embed([]).shape == (0, 2)
+    assert apple.fruit_gap(apple.embed([])).shape == (0,)
+
+
 def test_the_hand_made_keys_answer_love_with_the_romantic_film():
     scores = films.film_query("love") @ films.film_keys().T
     titles = list(films.FILMS)
@@ -53,7 +58,17 @@ def test_coloured_words_have_one_red_and_one_blue_word_and_the_right_answers():
         (lambda: apple.fruit_gap(torch.ones(4, 3)), r"\(4, 3\)"),
         (lambda: apple.sample_sentences(5, seed=0), "got 5"),
         (lambda: apple.sample_sentences(4, seed=0, n_others=3), "got 3"),
+        (lambda: apple.sample_sentences(None, seed=0), "got None"),
+        (lambda: apple.sample_sentences(2.0, seed=0), "got 2.0"),
+        (lambda: apple.fruit_gap(torch.tensor(1.0)), r"\(\)"),
+        (lambda: apple.fruit_gap(torch.tensor([1, 2])), "int64"),
         (lambda: films.film_query("peace"), "'peace'"),
+        (
+            lambda: coloured_words.sample_coloured_words(
+                2, n_words=2.5, n_tokens=3, generator=torch.Generator()
+            ),
+            "got 2, 2.5, 3",
+        ),
         (
             lambda: coloured_words.sample_coloured_words(
                 2, n_words=3, n_tokens=1, generator=torch.Generator()

@@ -29,7 +29,7 @@ def test_no_prompt_is_on_both_sides_of_the_split(seed):
     assert len(held_out) / len(senses.sentences()) == pytest.approx(0.2, abs=0.01)
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, -0.1])
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1, None])
 def test_a_share_that_splits_nothing_is_named(share):
     with pytest.raises(ValueError, match=f"between 0 and 1, got {share}"):
         senses.split(share)
@@ -54,6 +54,16 @@ def test_the_sense_is_that_of_the_endings_with_more_probability():
     assert senses.sense_said("apple", probabilities) == "fruit"
 
 
-def test_an_unknown_word_is_named():
+def test_no_word_has_no_id():
+    assert senses.encode([]).dtype == torch.int64
+
+
+def test_a_wrong_argument_is_named():
     with pytest.raises(ValueError, match="no word 'tablet'"):
         senses.encode(["the", "tablet"])
+    with pytest.raises(ValueError, match="at least one sentence"):
+        senses.batch([])
+    with pytest.raises(ValueError, match="'tablet' has no two senses; apple,"):
+        senses.sense_said("tablet", torch.zeros(len(senses.WORDS)))
+    with pytest.raises(ValueError, match=r"probabilities must be .*\(3,\)"):
+        senses.sense_said("apple", torch.zeros(3))

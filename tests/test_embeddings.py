@@ -178,6 +178,14 @@ def test_negatives_follow_the_counts_to_the_power_also_beside_the_target(power):
     assert (shares - expected / expected.sum()).abs().max() < 0.015
 
 
+def test_a_word_with_nearly_all_the_probability_does_not_stop_the_drawing():
+    drawn = NegativeSampler([1, 1e30, 2], power=1).draw(
+        torch.full((500,), 1), 2, torch.Generator().manual_seed(0)
+    )
+    assert (drawn != 1).all()
+    assert 0.57 < (drawn == 2).double().mean() < 0.76  # two to one
+
+
 def test_drawing_repeats_with_its_generator_and_leaves_the_global_one_alone():
     sampler, targets = NegativeSampler([1, 2, 3]), torch.tensor([0, 1, 2])
     before = torch.get_rng_state()
@@ -226,6 +234,13 @@ def test_the_length_of_a_row_does_not_change_an_analogy():
     assert [word for word, _ in one] == [word for word, _ in other]
 
 
+def test_pairs_of_ids_come_from_any_sequences():
+    expected = [[3, 1], [1, 3]]
+    for sentences in (((3, 1), ()), [range(3, 0, -2)], [torch.tensor([3, 1])], torch.tensor([[3, 1]])):
+        assert skip_gram_pairs(sentences, 1).tolist() == expected
+    assert skip_gram_pairs([], 1).shape == skip_gram_pairs([[], [5]], 1).shape == (0, 2)
+
+
 def test_neighbours_of_a_table_in_training_are_plain_numbers():
     table = TABLE.clone().requires_grad_()
     assert all(isinstance(cosine, float) for _, cosine in nearest(table, WORDS, "king", 3))
@@ -248,20 +263,52 @@ REFUSED = {
     "no pair": (lambda: SkipGram(3, 4)(tokens[:0], tokens[:0], torch.zeros(0, 2).long()), "N ≥ 1"),
     "negatives without K": (lambda: SkipGram(3, 4)(tokens, tokens, tokens), r"\(N, K\).*\(1,\)"),
     "a negative too large": (lambda: SkipGram(3, 4)(tokens, tokens, tokens[None] + 3), "negatives .*got 3"),
-    "a window of nothing": (lambda: skip_gram_pairs([[1, 2]], 0), "window .* got 0"),
+    "a window of nothing": (lambda: skip_gram_pairs([[1, 2]], 0), "window = 0"),
     "words in place of ids": (lambda: skip_gram_pairs([["a", "b"]], 1), "lists of ids"),
     "ids without sentences": (lambda: skip_gram_pairs([1, 2], 1), "lists of ids"),
     "one word alone": (lambda: NegativeSampler([0, 5, 0]), "at least two words"),
     "counts below zero": (lambda: NegativeSampler([1, -5]), "at least 0"),
     "counts of a table": (lambda: NegativeSampler(torch.ones(2, 2)), r"\(2, 2\)"),
-    "no negatives": (lambda: NegativeSampler([1, 1]).draw(tokens, 0), "and 0"),
+    "no negatives": (lambda: NegativeSampler([1, 1]).draw(tokens, 0), "n_negatives = 0"),
     "a target too large": (lambda: NegativeSampler([1, 1]).draw(tokens + 2, 1), "targets .*got 2"),
     "rows of two widths": (lambda: cosine_similarity_table(x, torch.zeros(1, 5)), "width 4, got 5"),
     "a row in place of rows": (lambda: cosine_similarity_table(x[0]), r"\(M, D\).*\(4,\)"),
     "an unknown word": (lambda: nearest(TABLE, WORDS, "boy", 1), "no row for 'boy'"),
     "words that do not fit": (lambda: nearest(TABLE, WORDS[:3], "king", 1), "5 rows, but there are 3 words"),
-    "no neighbours": (lambda: nearest(TABLE, WORDS, "king", 0), "k must be at least 1, got 0"),
+    "no neighbours": (lambda: nearest(TABLE, WORDS, "king", 0), "nearest.*k = 0"),
     "a query of another width": (lambda: nearest(TABLE, WORDS, x[0], 1), "width 2, got 4"),
+    "a size that is not whole": (lambda: TokenEmbedding(2.5, 4), "vocab_size = 2.5"),
+    "no size": (lambda: SkipGram(3, None), "d_model = None"),
+    "a list of ids": (lambda: TokenEmbedding(3, 4)([1, 2]), "tokens .*a list"),
+    "nothing to unembed": (lambda: TokenEmbedding(3, 4).unembed(None), "unembed: x .*a NoneType"),
+    "vectors of another dtype": (
+        lambda: TokenEmbedding(3, 4).unembed(x.double()),
+        "float32, got torch.float64",
+    ),
+    "no centres": (lambda: SkipGram(3, 4)(None, tokens, tokens[None]), "centres .*a NoneType"),
+    "lists of pairs": (lambda: SkipGram(3, 4)(tokens, tokens, [[0]]), "negatives .*a list"),
+    "a window that is not whole": (lambda: skip_gram_pairs([[1, 2]], 1.5), "window = 1.5"),
+    "ids that would be cut": (lambda: skip_gram_pairs([[1.5, 2]], 1), "float32, the first 1.5"),
+    "ids of truth": (lambda: skip_gram_pairs([[True, False]], 1), "torch.bool"),
+    "an id below zero in a sentence": (lambda: skip_gram_pairs([[-1, 2]], 1), "the first -1"),
+    "sentences of sentences": (lambda: skip_gram_pairs([[[1]]], 1), r"shape \(1, 1\)"),
+    "sentences of None": (lambda: skip_gram_pairs(None, 1), "lists of ids"),
+    "counts that are words": (lambda: NegativeSampler(["a", "b"]), r"numbers.*\['a', 'b'\]"),
+    "counts of nothing": (lambda: NegativeSampler([]), "at least two words"),
+    "counts that are none": (lambda: NegativeSampler([1, math.nan]), "got nan"),
+    "a power that is none": (lambda: NegativeSampler([1, 2], None), "power .*got None"),
+    "a power that is no number": (lambda: NegativeSampler([1, 2], math.nan), "power nan"),
+    "a power beyond all numbers": (lambda: NegativeSampler([1, 2], 1e6), "power 1000000.0"),
+    "a power that leaves one word": (lambda: NegativeSampler([1, 1e-200], 2), "power 2"),
+    "half a negative": (lambda: NegativeSampler([1, 1]).draw(tokens, 1.5), "n_negatives = 1.5"),
+    "targets in a list": (lambda: NegativeSampler([1, 1]).draw([0], 1), "targets .*a list"),
+    "targets of a table": (lambda: NegativeSampler([1, 1]).draw(tokens[None], 1), r"\(N,\).*\(1, 1\)"),
+    "no rows": (lambda: cosine_similarity_table(None), "rows .*a NoneType"),
+    "rows of two dtypes": (lambda: cosine_similarity_table(x, x.double()), "float32, got torch.float64"),
+    "a query of another dtype": (lambda: nearest(TABLE, WORDS, TABLE[0].double(), 1), "got torch.float64"),
+    "a query that is none": (lambda: nearest(TABLE, WORDS, None, 1), "query .*a NoneType"),
+    "no words": (lambda: nearest(TABLE, None, "king", 1), "5 rows, but there are None"),
+    "half a neighbour": (lambda: nearest(TABLE, WORDS, "king", 1.5), "k = 1.5"),
     "an analogy of an unknown word": (lambda: analogy(TABLE, WORDS, "man", "boy", "woman", 1), "'boy'"),
 }
 

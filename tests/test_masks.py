@@ -70,3 +70,34 @@ def test_a_wrong_argument_is_named_with_its_value():
         length_mask(torch.tensor([-1]), 3)
     with pytest.raises(ValueError, match="n_keys must be at least 1, got 0"):
         length_mask(torch.tensor([0]), 0)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: padding_mask(None, 0), "padding_mask: tokens .*a NoneType"),
+        (lambda: padding_mask([[1]], 0), "a list"),
+        (lambda: padding_mask(torch.ones(1, 3, dtype=torch.complex64), 0), "complex64"),
+        (lambda: padding_mask(torch.tensor([[1]]), None), "pad_id .*got None"),
+        (lambda: padding_mask(torch.tensor([[1]]), 0.5), "pad_id .*got 0.5"),
+        (lambda: length_mask([1], 3), "length_mask: lengths .*a list"),
+        (lambda: length_mask(torch.tensor([1]), None), "n_keys .*got None"),
+        (lambda: length_mask(torch.tensor([1]), 2.5), "n_keys .*got 2.5"),
+        (lambda: causal_mask(2.5), "Tq = 2.5"),
+        (lambda: causal_mask(None), "Tq = None"),
+        (lambda: causal_mask(2, "3"), "Tk = 3"),
+        (lambda: causal_mask(-1, 3), "Tq = -1"),
+    ],
+)
+def test_what_is_no_tensor_or_no_whole_number_is_named(call, named):
+    with pytest.raises(ValueError, match=named):
+        call()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_integers_of_every_width_and_batches_of_nothing_are_read(dtype):
+    tokens = torch.tensor([[5, 0], [6, 7]], dtype=dtype)
+    assert padding_mask(tokens.T, 0)[:, 0, 0].tolist() == [[True, True], [False, True]]
+    assert padding_mask(tokens[:0], 0).shape == (0, 1, 1, 2)
+    assert length_mask(tokens[:1, 0], 6)[0, 0, 0].tolist() == [True] * 5 + [False]
+    assert length_mask(tokens[:0, 0], 6).shape == (0, 1, 1, 6)

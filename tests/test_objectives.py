@@ -31,10 +31,30 @@ def test_tokens_too_short_to_shift_are_named_with_their_shape(tokens):
         next_token_labels(tokens)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.complex64])
 def test_tokens_that_are_no_integers_are_refused(dtype):
     with pytest.raises(ValueError, match=f"got dtype {dtype}"):
         next_token_labels(torch.ones(2, 3, dtype=dtype))
+
+
+def test_what_is_no_tensor_and_no_id_of_padding_is_named():
+    with pytest.raises(ValueError, match=r"tokens must be .*got list"):
+        next_token_labels([[1, 2]])
+    with pytest.raises(ValueError, match=r"tokens must be .*got NoneType"):
+        next_token_labels(None)
+    with pytest.raises(ValueError, match=r"pad_id must be .*got 0.5"):
+        next_token_labels(torch.tensor([[1, 2]]), 0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_ids_of_every_width_are_read_and_labels_can_hold_the_sign_for_ignored(dtype):
+    inputs, labels = next_token_labels(torch.tensor([[1, 4], [2, PAD]], dtype=dtype), PAD)
+    assert inputs.dtype == dtype and labels.dtype == torch.int64
+    assert labels.tolist() == [[4], [-100]]
+    logits = torch.randn(2, 1, 5)
+    assert language_model_loss(logits, torch.tensor([[4], [0]], dtype=dtype)) == language_model_loss(
+        logits, torch.tensor([[4], [0]])
+    )
 
 
 @given(st.integers(2, 50), st.integers(1, 4), st.integers(1, 7))
@@ -74,6 +94,12 @@ def test_more_padding_changes_nothing(extra):
         (torch.zeros(1, 2, 5), torch.tensor([[1, 5]]), "label 5 lies outside the vocabulary of 5"),
         (torch.zeros(1, 2, 5), torch.tensor([[1, -1]]), "label -1 lies outside"),
         (torch.zeros(1, 2, 5), torch.tensor([[-100, -100]]), "every label"),
+        (torch.zeros(0, 2, 5), torch.zeros(0, 2, dtype=torch.long), r"every label of \(0, 2\)"),
+        (torch.zeros(1, 2, 5), torch.zeros(1, 2), "labels must be integer ids, got dtype torch.float32"),
+        (torch.zeros(1, 2, 5), torch.zeros(1, 2, dtype=torch.bool), "got dtype torch.bool"),
+        (torch.zeros(1, 2, 5).long(), torch.zeros(1, 2).long(), "logits must be floating point, .*int64"),
+        (None, torch.zeros(1, 2).long(), r"got NoneType and \(1, 2\)"),
+        (torch.zeros(1, 2, 5), [[1, 2]], r"got \(1, 2, 5\) and list"),
     ],
 )
 def test_what_cannot_be_scored_is_named(logits, labels, message):

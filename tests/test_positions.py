@@ -190,14 +190,14 @@ def test_the_gradient_of_a_relative_bias_counts_how_often_a_distance_occurs():
 
 def test_a_wrong_argument_is_named_with_its_value():
     for length in (0, -1):
-        with pytest.raises(ValueError, match=rf"sinusoidal_positions: length .* {length}"):
+        with pytest.raises(ValueError, match=rf"sinusoidal_positions: .*length = {length}"):
             sinusoidal_positions(length, 4)
     for width in (5, 0, -2):
         with pytest.raises(ValueError, match=rf"sinusoidal_positions: d_model .* {width}"):
             sinusoidal_positions(3, width)
     with pytest.raises(ValueError, match="'blocks'"):
         sinusoidal_positions(3, 4, layout="blocks")
-    with pytest.raises(ValueError, match=r"SinusoidalPositions: max_len .* 0"):
+    with pytest.raises(ValueError, match=r"SinusoidalPositions.*max_len = 0"):
         SinusoidalPositions(d_model=4, max_len=0)
     with pytest.raises(ValueError, match="d_model = 0, max_len = 3"):
         LearnedPositions(d_model=0, max_len=3)
@@ -210,7 +210,7 @@ def test_a_wrong_argument_is_named_with_its_value():
             module(torch.ones(1, 3, 4, dtype=torch.int64))
         with pytest.raises(ValueError, match=r"width 4, got 6 in shape \(1, 3, 6\)"):
             module(torch.randn(1, 3, 6))
-        with pytest.raises(ValueError, match=r"start .* -1"):
+        with pytest.raises(ValueError, match="start = -1"):
             module(torch.randn(1, 3, 4), start=-1)
     with pytest.raises(ValueError, match=r"rotate: x .*\(4,\)"):
         rotate(torch.randn(4))
@@ -218,7 +218,7 @@ def test_a_wrong_argument_is_named_with_its_value():
         rotate(torch.ones(3, 4, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"rotate: the width of x .* 5"):
         rotate(torch.randn(3, 5))
-    with pytest.raises(ValueError, match=r"rotate: start .* -2"):
+    with pytest.raises(ValueError, match=r"rotate.*start = -2"):
         rotate(torch.randn(3, 4), start=-2)
     with pytest.raises(ValueError, match=r"rotate: layout .*'pairs'"):
         rotate(torch.randn(3, 4), layout="pairs")
@@ -226,7 +226,74 @@ def test_a_wrong_argument_is_named_with_its_value():
         relative_distances(4, 3)
     with pytest.raises(ValueError, match="Tq = 0"):
         relative_distances(0)
-    with pytest.raises(ValueError, match="n_heads = 0, max_distance = 3"):
+    with pytest.raises(ValueError, match=r"RelativeBias.*n_heads = 0"):
         RelativeBias(n_heads=0, max_distance=3)
-    with pytest.raises(ValueError, match="n_heads = 2, max_distance = -1"):
+    with pytest.raises(ValueError, match=r"RelativeBias.*max_distance = -1"):
         RelativeBias(n_heads=2, max_distance=-1)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: sinusoidal_positions(2.5, 4), "length = 2.5"),
+        (lambda: sinusoidal_positions(None, 4), "length = None"),
+        (lambda: sinusoidal_positions(3, 4.0), "d_model .*got 4.0"),
+        (lambda: sinusoidal_positions(3, None), "d_model .*got None"),
+        (
+            lambda: sinusoidal_positions(3, 4, dtype=torch.int64),
+            "dtype must be floating point, got torch.int64",
+        ),
+        (lambda: sinusoidal_positions(3, 4, layout=None), "layout .*got None"),
+        (lambda: SinusoidalPositions(d_model=4, max_len=2.5), "SinusoidalPositions.*max_len = 2.5"),
+        (lambda: LearnedPositions(d_model=None, max_len=2), "LearnedPositions.*d_model = None"),
+        (lambda: LearnedPositions(d_model=4, max_len=2)(None), "LearnedPositions: x .*a NoneType"),
+        (lambda: SinusoidalPositions(d_model=4, max_len=2)([[[1.0] * 4]]), "SinusoidalPositions: x .*a list"),
+        (lambda: SinusoidalPositions(d_model=4, max_len=9)(torch.randn(1, 2, 4), 1.5), "start = 1.5"),
+        (lambda: LearnedPositions(d_model=4, max_len=9)(torch.randn(1, 2, 4), None), "start = None"),
+        (lambda: rotate(None), "rotate: x .*a NoneType"),
+        (lambda: rotate(torch.randn(3, 4), 0.5), "rotate.*start = 0.5"),
+        (lambda: rotate(torch.randn(3, 4), layout=None), "layout .*got None"),
+        (lambda: relative_distances(2.5), "Tq = 2.5"),
+        (lambda: relative_distances(2, "3"), "Tk = '3'"),
+        (lambda: RelativeBias(n_heads=2.5, max_distance=1), "n_heads = 2.5"),
+        (lambda: RelativeBias(n_heads=2, max_distance=None), "max_distance = None"),
+        (lambda: RelativeBias(n_heads=2, max_distance=1)(3, 2), "Tq = 3, Tk = 2"),
+    ],
+)
+def test_what_is_no_tensor_or_no_whole_number_is_named(call, named):
+    with pytest.raises(ValueError, match=named):
+        call()
+
+
+@layouts
+def test_one_step_no_step_no_row_and_tensors_that_are_not_contiguous_are_turned(layout):
+    for shape in ((1, 2), (0, 4), (3, 0, 2), (2, 3, 4, 6)):
+        x = torch.randn(shape, dtype=torch.float64)
+        turned = rotate(x, 3, layout=layout)
+        assert turned.shape == shape and turned.dtype == torch.float64
+        mixed = x.transpose(0, -2).contiguous().transpose(0, -2)
+        assert torch.equal(rotate(mixed, 3, layout=layout), turned)
+
+
+@pytest.mark.parametrize("kind", [SinusoidalPositions, LearnedPositions])
+def test_a_table_used_to_its_last_row_and_not_at_all(kind):
+    module = kind(d_model=4, max_len=5)
+    assert module(torch.randn(1, 0, 4), start=5).shape == (1, 0, 4)
+    assert module(torch.randn(0, 3, 4)).shape == (0, 3, 4)
+    x = torch.zeros(1, 1, 4)
+    assert torch.equal(module(x, start=4)[0, 0], module.table[4])
+
+
+def test_the_table_follows_the_default_dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert sinusoidal_positions(3, 4).dtype == torch.float64
+        assert SinusoidalPositions(d_model=4, max_len=3).table.dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert sinusoidal_positions(3, 4).dtype == torch.float32
+
+
+def test_learned_positions_begin_small():
+    table = LearnedPositions(d_model=64, max_len=100).table
+    assert 0.018 < table.std() < 0.022

@@ -364,6 +364,57 @@ def test_seq2seq_with_attention_learns_to_copy():
     assert right >= 90
 
 
+def decoded(**changes):
+    memory, mask, state = (model := seq2seq(True)).encode(SOURCE, PAD)
+    return model.decode(TARGET, **({"memory": memory, "mask": mask, "state": state} | changes))
+
+
+def written(**changes):
+    ids = {"src_pad_id": PAD, "bos_id": SOS, "eos_id": EOS, "max_len": 4}
+    return seq2seq(True).greedy(SOURCE, **(ids | changes))
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-40, 1e-300])
+def test_the_smallest_temperatures_take_the_likeliest_token(temperature):
+    torch.manual_seed(0)
+    model, prompt = randomised(language_model()), torch.tensor([[1, 2]])
+    with torch.no_grad():
+        model.to_logits.weight *= 30
+    assert torch.equal(
+        generate(model, prompt, 9, temperature=temperature), generate(model, prompt, 9, temperature=0)
+    )
+
+
+def test_an_endless_temperature_draws_all_tokens_alike():
+    model = randomised(language_model())
+    tokens = generate(model, torch.tensor([[1]]), 2000, temperature=float("inf"))
+    assert torch.bincount(tokens[0], minlength=7).min() > 200
+
+
+@layers
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_one_row_one_step_no_row_and_tensors_that_are_not_contiguous_are_read(layer, dtype, mode):
+    module = BidirectionalRNN(layer(d_input=3, d_hidden=4), layer(d_input=3, d_hidden=1)).to(dtype)
+    with mode():
+        for n_batch, n_steps in ((1, 1), (1, 5), (3, 1), (0, 2), (2, 4)):
+            x = torch.randn(n_steps, n_batch, 3, dtype=dtype).transpose(0, 1)
+            lengths = torch.full((n_batch,), n_steps, dtype=torch.int32)
+            both = module(x, lengths)
+            assert both.shape == (n_batch, n_steps, 5) and both.dtype == dtype
+            limit = 0.03 if dtype == torch.bfloat16 else 1e-6
+            torch.testing.assert_close(both, module(x.contiguous()), rtol=0, atol=limit)
+
+
+@both_kinds
+def test_the_smallest_seq2seq_and_ids_of_32_bits_are_read(attention):
+    model = Seq2Seq(src_vocab_size=2, tgt_vocab_size=1, d_model=1, attention=attention).double()
+    logits, _ = model(torch.ones(1, 1, dtype=torch.int32), torch.zeros(1, 1, dtype=torch.int32), PAD)
+    assert logits.shape == (1, 1, 1) and logits.dtype == torch.float64
+    last = model.greedy(torch.ones(1, 1, dtype=torch.int32), src_pad_id=PAD, bos_id=0, eos_id=0, max_len=3)
+    assert last.tolist() == [[0]]
+
+
 @pytest.mark.parametrize(
     ("call", "named"),
     [
@@ -434,6 +485,35 @@ def test_seq2seq_with_attention_learns_to_copy():
             lambda: seq2seq(True).greedy(SOURCE, src_pad_id=PAD, bos_id=SOS, eos_id=EOS, max_len=0),
             "max_len = 0",
         ),
+        (lambda: RNN(d_input=2.5, d_hidden=3), "d_input = 2.5"),
+        (lambda: LSTM(d_input=2, d_hidden=None), "d_hidden = None"),
+        (lambda: GRU(d_input=2, d_hidden=3)(None), "GRU: x .*a NoneType"),
+        (lambda: GRU(d_input=2, d_hidden=3)([[[1.0, 2.0]]]), "a list"),
+        (lambda: LSTM(d_input=2, d_hidden=3)(torch.randn(1, 5, 2), (None, None)), "pair.*a tuple"),
+        (lambda: reverse_within(None, torch.tensor([1])), "a NoneType"),
+        (lambda: reverse_within(torch.randn(2, 5), [5, 5]), "a list"),
+        (lambda: reverse_within(torch.randn(1, 5), torch.tensor([5 + 0j])), "complex64"),
+        (lambda: BidirectionalRNN(nn.GRU(2, 3), GRU(d_input=2, d_hidden=3)), "got None and 2 in GRU and GRU"),
+        (lambda: BidirectionalRNN(None, None), "NoneType"),
+        (lambda: RNNLanguageModel(vocab_size=5, d_model=2, rnn=nn.GRU(2, 3)), "d_input = None in GRU"),
+        (lambda: RNNLanguageModel(vocab_size=5.0, d_model=2, rnn=RNN(d_input=2, d_hidden=3)), "= 5.0"),
+        (lambda: language_model()(None), "tokens .*a NoneType"),
+        (lambda: language_model()(torch.ones(1, 2).byte()), "int64 or int32, got dtype torch.uint8"),
+        (lambda: generate(language_model(), [[1]], 3), "prompt .*a list"),
+        (lambda: generate(language_model(), torch.tensor([[1.0]]), 0), "float32"),
+        (lambda: generate(language_model(), torch.tensor([[1]]), 2.5), "n_tokens .*got 2.5"),
+        (lambda: generate(language_model(), torch.tensor([[1]]), 3, temperature=None), "got None"),
+        (lambda: generate(language_model(), torch.tensor([[1]]), 3, temperature=float("nan")), "got nan"),
+        (lambda: seq2seq(True)(None, TARGET, PAD), "src .*a NoneType"),
+        (lambda: seq2seq(True)(SOURCE, TARGET, None), "pad_id .*got None"),
+        (lambda: decoded(memory=torch.zeros(2, 5, 7)), r"memory must be \(B, T, 12\).*\(2, 5, 7\)"),
+        (lambda: decoded(memory=torch.zeros(2, 5, 12).double()), "memory .*float64"),
+        (lambda: decoded(state=torch.zeros(2, 6).double()), "Seq2Seq: state .*float64"),
+        (lambda: decoded(state=torch.zeros(1, 6)), r"Seq2Seq: state .*\(1, 6\)"),
+        (lambda: written(bos_id=9), "bos_id must be an id from 0 to 8, got 9"),
+        (lambda: written(eos_id=-1), "eos_id .*got -1"),
+        (lambda: written(eos_id=None), "eos_id .*got None"),
+        (lambda: written(max_len=2.5), "max_len = 2.5"),
     ],
 )
 def test_a_wrong_argument_is_named_with_its_value(call, named):

@@ -3,6 +3,7 @@
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -10,8 +11,11 @@ import textwrap
 import time
 from pathlib import Path
 
+import nbformat
+import numpy as np
 import pytest
 import torch
+from nbclient import NotebookClient
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -168,6 +172,9 @@ def test_the_model_comes_back_in_the_mode_it_was_given_in(training):
     assert model.training is training
     evaluate(model, lambda model: 0.0)
     assert model.training is training
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(model, stop)
+    assert model.training is training
 
 
 # --- resuming ----------------------------------------------------------------------------------------------
@@ -221,7 +228,7 @@ KILLED = textwrap.dedent(
     """
     import sys, time, torch
     sys.path.insert(0, {tests!r})
-    from test_training import a_model, draw_batch, loss_of
+    from test_training import EVERYTHING, a_model, draw_batch, loss_of
     from course_lib.training import fit
     from safetensors.torch import save_file
     torch.set_num_threads(1)
@@ -232,10 +239,21 @@ KILLED = textwrap.dedent(
         return draw_batch(generator)
 
     model = a_model(dropout=0.3)
-    fit(model, slowly, loss_of, steps=60, lr=0.02, progress=False, checkpoint={file!r}, checkpoint_every=3)
+    fit(model, slowly, loss_of, checkpoint={file!r}, checkpoint_every=3, **EVERYTHING)
     save_file(model.state_dict(), {out!r})
     """
 )
+EVERYTHING = {
+    "steps": 60,
+    "lr": 0.02,
+    "warmup": 7,
+    "decay": "cosine",
+    "accumulate": 2,
+    "weight_decay": 0.1,
+    "validate": lambda model: weights_of(model).sum(),
+    "validate_every": 4,
+    "progress": False,
+}
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
@@ -244,8 +262,8 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
     script = KILLED.format(tests=tests, file=str(file), out=str(out))
     kills = 0
     draw = random.Random(0)
-    while kills < 3:
-        process = subprocess.Popen([sys.executable, "-c", script, "0.05"])
+    while kills < 5:
+        process = subprocess.Popen([sys.executable, "-c", script, "0.03"])
         written = file.stat().st_mtime_ns if file.exists() else 0
         deadline = time.time() + 60
         while time.time() < deadline and (not file.exists() or file.stat().st_mtime_ns == written):
@@ -258,19 +276,102 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
     assert 0 < steps_kept < 60
     assert subprocess.run([sys.executable, "-c", script, "0"], timeout=120).returncode == 0
     whole = a_model(dropout=0.3)
-    run(whole, steps=60)
+    history = run(whole, **EVERYTHING)
     ended = load_file(out)
     assert all(torch.equal(ended[name], tensor) for name, tensor in whole.state_dict().items())
+    assert run(a_model(dropout=0.3), checkpoint=file, **EVERYTHING) == history
+
+
+class Odd(nn.Module):
+    """Everything that a simple model lacks: weights that are frozen, shared, never or seldom used, and buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(5, 4)
+        self.norm, self.dropout = nn.BatchNorm1d(4), nn.Dropout(0.3)
+        self.frozen = nn.Linear(4, 4).requires_grad_(False)
+        self.unused, self.seldom = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.to_logits = nn.Linear(4, 5, bias=False)
+        self.to_logits.weight = self.embedding.weight
+        self.transposed = nn.Parameter(torch.randn(4, 3).T)
+        self.register_buffer("calls", torch.tensor(0))
+        self.register_buffer("coarse", torch.ones(2, dtype=torch.bfloat16))
+
+    def forward(self, tokens):
+        self.calls += self.training
+        x = self.dropout(self.norm(self.frozen(self.embedding(tokens))))
+        if self.calls % 5 == 4:
+            x = x + self.seldom(x)
+        return self.to_logits(x) + self.transposed.sum()
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4, 8])
+def test_a_run_of_a_model_with_frozen_shared_unused_weights_and_buffers_goes_on_to_the_same_bits(
+    tmp_path, stop_at
+):
+    def tokens(generator):
+        return torch.randint(5, (2, 6), generator=generator)
+
+    def loss_of_tokens(model, tokens):
+        return nn.functional.cross_entropy(model(tokens[0]), tokens[1])
+
+    def interrupted(generator):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return tokens(generator)
+
+    def fitted(model, draw, **changes):
+        return fit(model, draw, loss_of_tokens, steps=9, lr=0.05, progress=False, **changes)
+
+    torch.manual_seed(0)
+    first, left = Odd().state_dict(), stop_at
+    whole, parts, resumed = Odd(), Odd(), Odd()
+    for model in (whole, parts):
+        model.load_state_dict(first)
+    expected = fitted(whole, tokens)
+    file = tmp_path / "run.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        fitted(parts, interrupted, checkpoint=file, checkpoint_every=1)
+    assert fitted(resumed, tokens, checkpoint=file) == expected
+    ended = resumed.state_dict()
+    assert all(torch.equal(ended[name], tensor) for name, tensor in whole.state_dict().items())
+    assert ended["calls"] == 9 and ended["norm.num_batches_tracked"] == 9
+    assert torch.equal(ended["frozen.weight"], first["frozen.weight"])
+    assert torch.equal(ended["unused.weight"], first["unused.weight"])
+
+
+def test_a_checkpoint_makes_its_folders(tmp_path):
+    file = tmp_path / "not" / "there" / "run.safetensors"
+    run(a_model(), steps=1, checkpoint=file)
+    assert [path.name for path in file.parent.iterdir()] == ["run.safetensors"]
+
+
+def never(generator):
+    raise AssertionError("a batch was drawn")
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named_before_the_first_step(tmp_path, monkeypatch):
+    (tmp_path / "a file").write_text("")
+    for place, said in ((tmp_path, "is a folder"), (tmp_path / "a file" / "run", "cannot be written: .")):
+        with pytest.raises(ValueError, match=f"{place}.*{said}"):
+            fit(a_model(), never, loss_of, steps=1, lr=0.1, progress=False, checkpoint=place)
+
+    def read_only(*arguments, **settings):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)  # root may write everywhere
+    with pytest.raises(ValueError, match=r"run cannot be written: Permission denied"):
+        fit(a_model(), never, loss_of, steps=1, lr=0.1, progress=False, checkpoint=tmp_path / "run")
+    with pytest.raises(ValueError, match="is a folder, not a file"):
+        load_tensors(tmp_path)
 
 
 def test_a_finished_run_is_read_and_not_trained_again(tmp_path):
     file = tmp_path / "run.safetensors"
     first, second = a_model(), a_model()
     history = run(first, steps=3, checkpoint=file)
-
-    def never(generator):
-        raise AssertionError("a batch was drawn")
-
     again = fit(second, never, loss_of, steps=3, lr=0.02, progress=False, checkpoint=file)
     assert again == history
     assert torch.equal(weights_of(first), weights_of(second))
@@ -346,16 +447,33 @@ def test_two_names_for_one_weight_are_kept(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"steps": 0}, "steps must be a whole number, at least 1, got 0"),
         ({"lr": 0.0}, "lr must be a positive number, got 0.0"),
         ({"lr": math.nan}, "lr must be a positive number, got nan"),
         ({"warmup": 30}, "warmup must lie between 0 and steps − 1 = 29, got 30"),
         ({"warmup": -1}, "warmup must lie .* got -1"),
         ({"decay": "step"}, "decay must be .* got 'step'"),
         ({"clip": 0.0}, "clip must be above 0, .* got 0.0"),
-        ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
+        ({"accumulate": 0}, "accumulate must be a whole number, at least 1, got 0"),
         ({"checkpoint_every": 5}, "checkpoint_every is 5, but there is no file"),
         ({"validate_every": 5}, "validate_every is 5, but there is nothing to call"),
+        ({"steps": 2.5}, "steps must be a whole number, .* got 2.5"),
+        ({"steps": None}, "steps .* got None"),
+        ({"lr": math.inf}, "lr must be a positive number, got inf"),
+        ({"lr": "fast"}, "lr must be a positive number, got 'fast'"),
+        ({"warmup": 1.5}, "warmup must lie .* got 1.5"),
+        ({"clip": math.nan}, "clip .* got nan"),
+        ({"clip": "1"}, "clip .* got '1'"),
+        ({"accumulate": 1.5}, "accumulate .* got 1.5"),
+        ({"weight_decay": -0.1}, "weight_decay must be a number, at least 0, got -0.1"),
+        ({"weight_decay": math.inf}, "weight_decay .* got inf"),
+        ({"weight_decay": None}, "weight_decay .* got None"),
+        ({"seed": 1.5}, "seed must be a whole number of 64 bits, got 1.5"),
+        ({"seed": 2**64}, "seed .* got 18446744073709551616"),
+        ({"validate_every": -1}, "validate_every must be a whole number, at least 0, got -1"),
+        ({"checkpoint_every": -1}, "checkpoint_every must be a whole number, at least 0, got -1"),
+        ({"validate": lambda model: None}, "evaluate: measure must return one number, got NoneType"),
+        ({"validate": weights_of}, r"evaluate: measure .* got a tensor of shape \(26,\)"),
     ],
 )
 def test_a_setting_out_of_range_is_named(changes, message):
@@ -368,6 +486,37 @@ def test_a_loss_that_is_not_one_number_is_named_with_its_shape():
         fit(a_model(), draw_batch, lambda model, batch: model(batch[0]), steps=1, lr=0.1, progress=False)
     with pytest.raises(ValueError, match="got float"):
         fit(a_model(), draw_batch, lambda model, batch: 1.0, steps=1, lr=0.1, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("step", "changes", "message"),
+    [
+        (-1, {}, "step must lie between 0 and steps = 9, got -1"),
+        (10, {}, "step .* got 10"),
+        (None, {}, "step .* got None"),
+        (0, {"steps": 0}, "learning_rate: steps .* got 0"),
+        (0, {"warmup": 9}, "learning_rate: warmup .* got 9"),
+        (0, {"decay": "step"}, "learning_rate: decay .* 'step'"),
+        (0, {"lr": -1.0}, "learning_rate: lr .* got -1.0"),
+    ],
+)
+def test_a_rate_that_is_not_there_is_named(step, changes, message):
+    with pytest.raises(ValueError, match=message):
+        learning_rate(step, **({"steps": 9, "lr": 0.1} | changes))
+
+
+def test_a_loss_that_no_weight_can_lower_is_refused():
+    with pytest.raises(ValueError, match="hangs on no weight"):
+        fit(a_model(), draw_batch, lambda m, b: loss_of(m, b).detach(), steps=1, lr=0.1, progress=False)
+    with pytest.raises(ValueError, match="Sequential has no weight to train"):
+        run(a_model().requires_grad_(False))
+
+
+def test_numbers_of_numpy_are_numbers_also_in_the_file(tmp_path):
+    file = tmp_path / "run.safetensors"
+    given = {"steps": np.int64(3), "lr": np.float32(0.5), "warmup": np.int32(1), "seed": np.int64(1)}
+    history = run(a_model(), checkpoint=file, **given)
+    assert run(a_model(), checkpoint=file, steps=3, lr=0.5, warmup=1, seed=1) == history
 
 
 def test_a_loss_that_is_no_number_stops_before_it_ruins_the_weights():
@@ -383,6 +532,23 @@ def test_the_bar_is_silent_where_it_is_not_wanted(capsys):
         bar.update(3)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+def test_a_notebook_shows_one_line_in_brackets_and_nothing_on_stderr():
+    code = """
+        import torch
+        from torch import nn
+        from course_lib.training import fit
+        def draw(generator): return torch.randn(3, 2, generator=generator)
+        def loss(model, batch): return model(batch).pow(2).mean()
+        fit(nn.Linear(2, 1), draw, loss, steps=7, lr=0.1, description="a small run")
+        fit(nn.Linear(2, 1), draw, loss, steps=7, lr=0.1, progress=False);
+    """
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(code))])
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    (shown,) = notebook.cells[0].outputs
+    assert shown.output_type == "display_data" and list(shown.data) == ["text/plain"]
+    assert re.fullmatch(r"⟦a small run: 100%.* 7/7 .*loss \d+\.\d{3}\]⟧", shown.data["text/plain"])
 
 
 def test_a_history_begins_empty():

@@ -164,6 +164,15 @@ def test_the_small_reader_sees_no_future(reader):
     assert not torch.allclose(reader(tokens)[:, 4:], reader(other)[:, 4:])
 
 
+def test_a_size_below_one_and_a_recipe_without_a_seed_are_refused(home):
+    sizes = {"vocab_size": 5, "max_len": 4, "d_model": 4, "n_heads": 2, "d_ff": 3}
+    for name, value in (("vocab_size", 0), ("max_len", 2.5), ("d_ff", None)):
+        with pytest.raises(ValueError, match=f"SmallReader.*'{name}': {value}"):
+            zoo.SmallReader(**(sizes | {name: value}))
+    with pytest.raises(ValueError, match="'seed', got"):
+        zoo.trained("tiny", {"steps": 3}, "data", lambda: nn.Linear(2, 3), lambda model: None, progress=False)
+
+
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [
@@ -171,6 +180,8 @@ def test_the_small_reader_sees_no_future(reader):
         (torch.zeros(4, dtype=torch.long), r"got shape \(4,\)"),
         (torch.tensor([[0, 999]]), "got 0 to 999"),
         (torch.tensor([[-1, 3]]), "got -1 to 3"),
+        (torch.tensor([[1.0, 3.0]]), "ids, int64 or int32, got dtype torch.float32"),
+        ([[1, 3]], "got a list"),
     ],
 )
 def test_tokens_the_small_reader_cannot_read_are_named(reader, tokens, message):

@@ -65,6 +65,12 @@ _KNOWN_ERRORS = (
         "Flatten both alike, or transpose(1, 2) the logits; and are both cut by the same number of places?",
     ),
     (
+        "floating point type for target",
+        "labels that are no integers",
+        "The cross-entropy takes logits first, then labels; here their shapes are the same.",
+        "Logits have one axis more than labels: the words of the vocabulary. Is it gone, or are the two exchanged?",
+    ),
+    (
         "expected target dtype to be Long",
         "labels that are no integers",
         "The labels of a cross-entropy are token ids: whole numbers, torch.long.",
@@ -353,6 +359,12 @@ _KNOWN_ERRORS = (
         "a method that is not called",
         "A method is used where its result is meant.",
         "Are the parentheses () missing, as in `x.contiguous().view(…)`?",
+    ),
+    (
+        "positional argument",
+        "arguments that do not fit",
+        "Your code calls something with more or fewer arguments than it takes.",
+        "Compare the call with the exercise's text: what does a model take there, and what does it return?",
     ),
     (
         "unexpected keyword argument",

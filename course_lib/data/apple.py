@@ -9,6 +9,7 @@ T tokens · 2 the width of the map
 from __future__ import annotations
 
 import random
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor
@@ -47,7 +48,7 @@ def embed(tokens: list[str]) -> Tensor:
     unknown = [token for token in tokens if token not in TABLE]
     if unknown:
         raise ValueError(f"the apple world has no word {unknown[0]!r}; it has {', '.join(TABLE)}")
-    return torch.tensor([TABLE[token] for token in tokens])
+    return torch.tensor([TABLE[token] for token in tokens]).view(-1, 2)  # (0, 2) for no word
 
 
 def fruit_gap(x: Tensor) -> Tensor:
@@ -58,9 +59,15 @@ def fruit_gap(x: Tensor) -> Tensor:
 
     Returns:
         (…): above 0 nearer to the fruit's mean direction, below 0 nearer to the computers'.
+
+    Raises:
+        ValueError: `x` is not (…, 2), or no floating point.
     """
-    if x.size(-1) != 2:
-        raise ValueError(f"fruit_gap: points of the map have width 2, got shape {tuple(x.shape)}")
+    if x.dim() < 1 or x.size(-1) != 2 or not x.is_floating_point():
+        raise ValueError(
+            f"fruit_gap: points of the map have width 2, floating point, got shape {tuple(x.shape)}, "
+            f"dtype {x.dtype}"
+        )
     fruit, computers = embed(list(FRUIT)).mean(0).to(x), embed(list(COMPUTERS)).mean(0).to(x)  # (2,) each
     return torch.cosine_similarity(x, fruit, dim=-1) - torch.cosine_similarity(x, computers, dim=-1)
 
@@ -77,8 +84,8 @@ def sample_sentences(n: int, *, seed: int, n_others: int = 0) -> list[tuple[list
     Raises:
         ValueError: `n` is odd or below 2, or `n_others` is not 0, 1 or 2.
     """
-    if n < 2 or n % 2:
-        raise ValueError(f"sample_sentences: n must be even and at least 2, got {n}")
+    if not isinstance(n, SupportsIndex) or n < 2 or n % 2:
+        raise ValueError(f"sample_sentences: n must be even and at least 2, got {n!r}")
     if n_others not in (0, 1, 2):
         raise ValueError(f"sample_sentences: n_others must be 0, 1 or 2, got {n_others}")
     draw = random.Random(seed)

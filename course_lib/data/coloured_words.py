@@ -7,6 +7,8 @@ B batch · T tokens
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import torch
 from torch import Tensor
 
@@ -20,8 +22,10 @@ def sample_coloured_words(
     """Draw `n` sentences of random words, of which one is red, one blue and the rest plain.
 
     Args:
+        n: B, at least 1.
         n_words: size of the vocabulary.
         n_tokens: T, at least 2.
+        generator: source of random numbers.
 
     Returns:
         words, (B, T), ids below `n_words`; colours, (B, T), `PLAIN`, `RED` or `BLUE`; answers, (B, 2), the red
@@ -30,13 +34,13 @@ def sample_coloured_words(
     Raises:
         ValueError: `n` or `n_words` below 1, or fewer than two tokens.
     """
-    if n < 1 or n_words < 1 or n_tokens < 2:
+    whole = all(isinstance(number, SupportsIndex) for number in (n, n_words, n_tokens))
+    if not whole or n < 1 or n_words < 1 or n_tokens < 2:
         raise ValueError(
             f"sample_coloured_words: need n ≥ 1, n_words ≥ 1, n_tokens ≥ 2, got {n}, {n_words}, {n_tokens}"
         )
     words = torch.randint(n_words, (n, n_tokens), generator=generator)
-    places = torch.rand(n, n_tokens, generator=generator).argsort(-1)[
-        :, :2
-    ]  # (B, 2): where red and blue stand
+    order = torch.rand(n, n_tokens, generator=generator).argsort(-1)  # (B, T)
+    places = order[:, :2]  # (B, 2): where red and blue stand
     colours = torch.full((n, n_tokens), PLAIN).scatter(1, places, torch.tensor([[RED, BLUE]]).expand(n, 2))
     return words, colours, words.gather(1, places)

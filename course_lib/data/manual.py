@@ -13,6 +13,7 @@ import sysconfig
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from pydoc_data import topics
+from typing import SupportsFloat
 
 TYPEWRITER = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "..."})
 SKIPPED = {"site-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo", "pydoc_data", "__pycache__"}
@@ -59,10 +60,12 @@ def split_by_content(texts: Sequence[str], held_out: float = 0.1) -> tuple[list[
         The texts to train on and the held-out ones, both in the order given.
 
     Raises:
-        ValueError: `held_out` is not between 0 and 1.
+        ValueError: `held_out` is not between 0 and 1, or one text in place of a list.
     """
-    if not 0 < held_out < 1:
-        raise ValueError(f"split_by_content: held_out must lie between 0 and 1, got {held_out}")
+    if not isinstance(held_out, SupportsFloat) or not 0 < held_out < 1:
+        raise ValueError(f"split_by_content: held_out must lie between 0 and 1, got {held_out!r}")
+    if isinstance(texts, str):
+        raise ValueError(f"split_by_content: texts must be a list of texts, got one: {texts[:40]!r}")
     sides: tuple[list[str], list[str]] = [], []
     for text in texts:
         draw = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 FRUIT = ("orange", "banana", "lemon", "pear", "plum", "peach", "mango", "fig")
 COMPUTERS = ("phone", "laptop", "screen", "tablet", "keyboard", "printer", "camera", "server")
@@ -105,8 +106,8 @@ def sample_sentences(n: int, *, seed: int) -> list[list[str]]:
     Raises:
         ValueError: `n` is no positive multiple of 5.
     """
-    if n < 5 or n % 5:
-        raise ValueError(f"sample_sentences: n must be a positive multiple of 5, got {n}")
+    if not isinstance(n, SupportsIndex) or n < 5 or n % 5:
+        raise ValueError(f"sample_sentences: n must be a positive multiple of 5, got {n!r}")
     draw = random.Random(seed)
     sentences = [_sentence(KINDS[number % 5], draw) for number in range(n)]
     draw.shuffle(sentences)
@@ -128,11 +129,11 @@ def sample_sentences_with(word: str, kind: str, n: int, *, seed: int) -> list[li
     Raises:
         ValueError: another kind, `n` below 1, or no word.
     """
-    if kind not in ("fruit", "computers") or n < 1:
+    if kind not in ("fruit", "computers") or not isinstance(n, SupportsIndex) or n < 1:
         raise ValueError(
-            f"sample_sentences_with: kind must be 'fruit' or 'computers' and n at least 1, got {kind!r} and {n}"
+            f"sample_sentences_with: kind must be 'fruit' or 'computers' and n at least 1, got {kind!r} and {n!r}"
         )
-    if word.split() != [word]:
+    if not isinstance(word, str) or word.split() != [word]:
         raise ValueError(f"sample_sentences_with: word must be one word, got {word!r}")
     draw = random.Random(seed)
     return [_sentence(kind, draw, noun=word) for _ in range(n)]

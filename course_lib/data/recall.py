@@ -9,6 +9,8 @@ B batch · T tokens · Ts, Tt lengths of source and target
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import torch
 from torch import Tensor
 
@@ -44,7 +46,7 @@ def sample_recall(n: int, *, distance: int, n_keys: int, generator: torch.Genera
     Raises:
         ValueError: a number out of range.
     """
-    if n < 1 or distance < 0:
+    if not _whole(n, distance) or n < 1 or distance < 0:
         raise ValueError(f"sample_recall: need n ≥ 1 and distance ≥ 0, got {n} and {distance}")
     _check_keys(n_keys)
     keys = torch.randint(n_keys, (n, 1), generator=generator)
@@ -80,7 +82,8 @@ def sample_copies(
     Raises:
         ValueError: a number out of range.
     """
-    if n < 1 or n_symbols < 1 or not 1 <= min_length <= max_length:
+    whole = _whole(n, n_symbols, min_length, max_length)
+    if not whole or n < 1 or n_symbols < 1 or not 1 <= min_length <= max_length:
         raise ValueError(
             "sample_copies: need n ≥ 1, n_symbols ≥ 1 and 1 ≤ min_length ≤ max_length, got "
             f"{n}, {n_symbols}, {min_length} and {max_length}"
@@ -98,5 +101,9 @@ def sample_copies(
 
 
 def _check_keys(n_keys: int) -> None:
-    if n_keys < 2:
-        raise ValueError(f"recall needs at least two keys, got n_keys = {n_keys}")
+    if not _whole(n_keys) or n_keys < 2:
+        raise ValueError(f"recall needs at least two keys, got n_keys = {n_keys!r}")
+
+
+def _whole(*numbers: int) -> bool:
+    return all(isinstance(number, SupportsIndex) for number in numbers)

@@ -9,7 +9,7 @@ B batch · T tokens
 from __future__ import annotations
 
 import random
-from typing import NamedTuple
+from typing import NamedTuple, SupportsFloat
 
 import torch
 from torch import Tensor
@@ -97,8 +97,8 @@ def split(held_out: float = 0.2, seed: int = 0) -> tuple[list[Sentence], list[Se
     Raises:
         ValueError: `held_out` is not between 0 and 1.
     """
-    if not 0 < held_out < 1:
-        raise ValueError(f"split: held_out must lie between 0 and 1, got {held_out}")
+    if not isinstance(held_out, SupportsFloat) or not 0 < held_out < 1:
+        raise ValueError(f"split: held_out must lie between 0 and 1, got {held_out!r}")
     everything = sentences()
     prompts = list(dict.fromkeys(sentence.prompt for sentence in everything))
     random.Random(seed).shuffle(prompts)
@@ -118,7 +118,7 @@ def encode(words: list[str] | tuple[str, ...]) -> Tensor:
     unknown = [word for word in words if word not in IDS]
     if unknown:
         raise ValueError(f"the world of two senses has no word {unknown[0]!r}; it has {', '.join(WORDS[1:])}")
-    return torch.tensor([IDS[word] for word in words])
+    return torch.tensor([IDS[word] for word in words], dtype=torch.long)
 
 
 def batch(chosen: list[Sentence]) -> tuple[Tensor, Tensor]:
@@ -126,7 +126,12 @@ def batch(chosen: list[Sentence]) -> tuple[Tensor, Tensor]:
 
     Returns:
         inputs, (B, T), padded on the right; labels, (B, T), −100 at the padding.
+
+    Raises:
+        ValueError: no sentence.
     """
+    if not chosen:
+        raise ValueError("batch: needs at least one sentence, got none")
     rows = [encode((*sentence.prompt, sentence.ending, END)) for sentence in chosen]
     longest = max(len(row) for row in rows)
     inputs = torch.full((len(rows), longest - 1), IDS[PAD])
@@ -141,7 +146,16 @@ def sense_said(word: str, probabilities: Tensor) -> str:
     """Say which sense of a word a distribution over the next word speaks for: (V,) → the sense's name.
 
     It is the sense whose endings are more probable together.
+
+    Raises:
+        ValueError: a word with one sense, or probabilities that are not (V,).
     """
+    if word not in SENSES:
+        raise ValueError(f"sense_said: {word!r} has no two senses; {', '.join(SENSES)} have")
+    if probabilities.shape != (len(WORDS),):
+        raise ValueError(
+            f"sense_said: probabilities must be (V,) = ({len(WORDS)},), got shape {tuple(probabilities.shape)}"
+        )
     of_sense = {
         name: probabilities[encode(sense.endings)].sum().item() for name, sense in SENSES[word].items()
     }

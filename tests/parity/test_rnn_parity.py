@@ -5,10 +5,12 @@ Limits: fp32 forward 1e-5 of the largest number, gradients 1e-4 in relative norm
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from course_lib.rnn import GRU, LSTM, RNN, BidirectionalRNN, RNNLanguageModel
+from course_lib.rnn import GRU, LSTM, RNN, BidirectionalRNN, RNNLanguageModel, Seq2Seq
 from course_lib.torchvision_ops import define_missing_torchvision_ops
 
 define_missing_torchvision_ops()
@@ -308,3 +310,108 @@ def test_the_comparison_notices_a_backward_reader_that_starts_in_the_padding(lay
     for row, length in enumerate(LENGTHS.tolist()):
         if length < 7:
             assert (naive[row, :length] - sound[row, :length]).abs().max() > 1e-2
+
+
+@given(
+    layer=st.sampled_from(list(REFERENCES)),
+    dtype=st.sampled_from(list(LIMITS)),
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    d_input=st.integers(1, 7),
+    d_hidden=st.integers(1, 7),
+    seed=st.integers(0, 2**20),
+)
+@settings(max_examples=40)
+def test_any_sizes_equal_torch_nn_one_way_with_a_state_and_both_ways(
+    layer, dtype, lengths, d_input, d_hidden, seed
+):
+    torch.manual_seed(seed)
+    n_batch, n_steps = len(lengths), max(lengths)
+    module = randomised(
+        BidirectionalRNN(*(layer(d_input=d_input, d_hidden=d_hidden) for _ in range(2))), dtype
+    )
+    reference = REFERENCES[layer](d_input, d_hidden, batch_first=True, bidirectional=True, dtype=dtype)
+    one_way = REFERENCES[layer](d_input, d_hidden, batch_first=True, dtype=dtype)
+    give_weights(reference, module.forward_rnn)
+    give_weights(reference, module.backward_rnn, "_reverse")
+    give_weights(one_way, module.forward_rnn)
+    x = leaf(n_batch, n_steps, d_input, dtype=dtype)
+    packed = pack_padded_sequence(x, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
+    both, _ = pad_packed_sequence(reference(packed)[0], batch_first=True)
+    first = [leaf(n_batch, d_hidden, dtype=dtype) for _ in range(2 if layer is LSTM else 1)]
+    outputs, _ = module.forward_rnn(x, tuple(first) if layer is LSTM else first[0])
+    layered = [part[None] for part in first]
+    expected, _ = one_way(x, tuple(layered) if layer is LSTM else layered[0])
+    assert_equal([outputs], [expected], [x, *first], [x, *first], dtype)
+    assert_equal(
+        [module(x, torch.tensor(lengths))],
+        [both],
+        [x, *module.parameters()],
+        [x, *weights_of(reference), *weights_of(reference, "_reverse")],
+        dtype,
+    )
+
+
+def slow_seq2seq(model: Seq2Seq, src: list[int], tgt: list[int], references: dict) -> tuple[Tensor, Tensor]:
+    """One sequence without padding, with torch's own cells and attention summed key by key."""
+    x = model.src_embedding.weight[src]  # (Ts, D)
+    rightwards, h_right = references["forward"](x[None])
+    leftwards, h_left = references["backward"](x.flip(0)[None])
+    memory = torch.cat([rightwards[0], leftwards[0].flip(0)], dim=-1)  # (Ts, 2D)
+    bridge = model.bridge
+    state = torch.tanh(torch.cat([h_right[0, 0], h_left[0, 0]]) @ bridge.weight.T + bridge.bias)  # (D,)
+    rows, looked = [], []
+    for token in tgt:
+        read = model.tgt_embedding.weight[token]
+        if model.attention is not None:
+            of_query = model.attention.w_q.weight @ state
+            scores = [
+                model.attention.w_v.weight[0] @ torch.tanh(of_query + model.attention.w_k.weight @ key)
+                for key in memory
+            ]
+            powers = [score.exp() for score in scores]
+            weights = torch.stack([power / sum(powers) for power in powers])  # (Ts,)
+            context = sum(weight * key for weight, key in zip(weights, memory, strict=True))
+            looked.append(weights)
+            read = torch.cat([read, context])
+        state = references["decoder"](read[None, None], state[None, None])[1][0, 0]
+        said = state if model.attention is None else torch.cat([state, context])
+        rows.append(model.to_logits.weight @ said + model.to_logits.bias)
+    return torch.stack(rows), torch.stack(looked) if looked else torch.empty(0)
+
+
+@pytest.mark.parametrize("attention", [False, True])
+@given(
+    lengths=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    n_written=st.integers(1, 5),
+    d_model=st.integers(1, 6),
+    seed=st.integers(0, 2**20),
+)
+@settings(max_examples=20)
+def test_seq2seq_equals_a_slow_one_made_of_torchs_cells_row_by_row(
+    attention, lengths, n_written, d_model, seed
+):
+    torch.manual_seed(seed)
+    model = Seq2Seq(src_vocab_size=7, tgt_vocab_size=8, d_model=d_model, attention=attention)
+    randomised(model, torch.float64)
+    sizes = {"forward": d_model, "backward": d_model, "decoder": model.decoder.d_input}
+    references = {
+        name: nn.GRU(size, d_model, batch_first=True, dtype=torch.float64) for name, size in sizes.items()
+    }
+    give_weights(references["forward"], model.encoder.forward_rnn)
+    give_weights(references["backward"], model.encoder.backward_rnn)
+    give_weights(references["decoder"], model.decoder)
+    src = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
+    for row, length in enumerate(lengths):
+        src[row, :length] = torch.randint(1, 7, (length,))
+    tgt = torch.randint(8, (len(lengths), n_written))
+    logits, weights = model(src, tgt, 0)
+    memory, mask, state = model.encode(src, 0)
+    for row, length in enumerate(lengths):
+        expected, looked = slow_seq2seq(model, src[row, :length].tolist(), tgt[row].tolist(), references)
+        torch.testing.assert_close(logits[row], expected, rtol=0, atol=1e-12)
+        if attention:
+            torch.testing.assert_close(weights[row, :, :length], looked, rtol=0, atol=1e-12)
+            assert (weights[row, :, length:] == 0).all()
+    for step in range(n_written):
+        said, _, state = model.decode(tgt[:, step : step + 1], memory, mask, state)
+        torch.testing.assert_close(said[:, 0], logits[:, step], rtol=0, atol=1e-12)

@@ -160,6 +160,10 @@ def _a_batch_with_equal_sizes(candidate: Any) -> Seen:
     return _read(candidate, _networks(4, 4, 4, 360), numbers(4, 4, 4, seed=370), [2, 4, 1, 3])
 
 
+def _the_longest_sentence_last(candidate: Any) -> Seen:
+    return _read(candidate, _networks(2, 3, 4, 390), numbers(3, 5, 2, seed=395), [2, 3, 5])
+
+
 def _sentences_with_a_silent_step(candidate: Any) -> Seen:
     """A real step whose numbers are all 0; lengths, not zeros, say what is real."""
     x = numbers(2, 5, 3, seed=380)
@@ -683,16 +687,28 @@ _BIDIRECTIONAL_PROPERTIES = (
         "After the whole sentence: the forward network at its last word, the backward network at its first.",
     ),
     Property(
-        "a silent step",
-        lambda seen: agrees(seen, _sentences_with_a_silent_step, BIDIRECTIONAL.reference),
-        "A real step whose numbers are all 0 is taken for padding.",
-        "Only `lengths` says what is real.",
-    ),
-    Property(
         "widths that differ",
         lambda seen: agrees(seen, _without_padding, BIDIRECTIONAL.reference),
         "Right where both networks are equally wide, wrong where H and K differ.",
         "Is a width taken from the wrong network?",
+    ),
+    Property(
+        "one sentence",
+        lambda seen: agrees(seen, _one_sentence_with_padding, BIDIRECTIONAL.reference),
+        "Right for several sentences, wrong for one sentence with padding.",
+        "Does a `squeeze()` take the batch's axis away, or is a length ignored there?",
+    ),
+    Property(
+        "another order of lengths",
+        lambda seen: agrees(seen, _the_longest_sentence_last, BIDIRECTIONAL.reference),
+        "Right where the longest sentence stands first, wrong where it stands last.",
+        "Are the sentences sorted and not put back, or is a length taken from the first row?",
+    ),
+    Property(
+        "a silent step",
+        lambda seen: agrees(seen, _sentences_with_a_silent_step, BIDIRECTIONAL.reference),
+        "A real step whose numbers are all 0 is taken for padding.",
+        "Only `lengths` says what is real.",
     ),
     Property(
         "no gradient",
@@ -714,6 +730,7 @@ BIDIRECTIONAL: Exercise = Exercise(
         _without_padding,
         _other_padding,
         _one_sentence_with_padding,
+        _the_longest_sentence_last,
         _sentences_of_one_step,
         _a_batch_with_equal_sizes,
         _sentences_with_a_silent_step,

@@ -126,6 +126,12 @@ def _clip_a_huge_gradient(candidate: Any) -> Seen:
     return _clipped(candidate, _some(1e6, seed=218), 5.0)
 
 
+def _clip_a_gradient_a_little_too_long(candidate: Any) -> Seen:
+    """Its norm is 1.2 times `largest`, and less than 1 above it."""
+    gradient = numbers(3, 2, seed=230)
+    return _clipped(candidate, [gradient / gradient.norm() * 1.8], 1.5)
+
+
 def _clip_a_tiny_gradient(candidate: Any) -> Seen:
     """Gradients of a few thousandths, and a limit below them; a thousand times as large where they are kept."""
     model = _Model(_some(2e-3, seed=222), seed=180)
@@ -644,6 +650,18 @@ _CLIP_PROPERTIES = (
         "Is 0 divided by 0, or a gradient of 0 taken for a missing one?",
     ),
     Property(
+        "a huge gradient",
+        lambda seen: agrees(seen, _clip_a_huge_gradient, CLIP.reference),
+        "Right for a gradient somewhat too long, wrong for one that is far too long.",
+        "The factor is largest / norm, however small that is.",
+    ),
+    Property(
+        "a little too long",
+        lambda seen: agrees(seen, _clip_a_gradient_a_little_too_long, CLIP.reference),
+        "A gradient only a little longer than `largest` does not get the norm `largest`.",
+        "Compare norm > largest, nothing added or multiplied. And is `largest` itself used, not a fixed number?",
+    ),
+    Property(
         "small gradients",
         lambda seen: agrees(seen, _clip_a_tiny_gradient, CLIP.reference),
         "Right for gradients of ordinary length, wrong for very small ones.",
@@ -670,6 +688,7 @@ CLIP: Exercise = Exercise(
         _clip_where_each_alone_is_short,
         _clip_to_less_than_one,
         _clip_a_huge_gradient,
+        _clip_a_gradient_a_little_too_long,
         _clip_a_tiny_gradient,
         _gradients_of_zero,
         _a_parameter_without_gradient,

@@ -147,6 +147,13 @@ def _losses(result: Any) -> Tensor:
             "Your list holds tensors with their graphs; floats are asked for.",
             "Each of them keeps all that led to it in memory, for as long as the list lives: loss.item().",
         )
+    for loss in result:
+        if not isinstance(loss, (int, float)) and not hasattr(loss, "item"):
+            raise WrongReturn(
+                "no list of floats",
+                f"What you return holds {kind_of(loss)}; a list of floats is asked for."[:83],
+                "One float for each update, and nothing else: return losses.",
+            )
     canvas = torch.full((_CANVAS,), -1.0)
     for place, loss in enumerate(list(result)[:_CANVAS]):
         canvas[place] = float(loss)
@@ -169,6 +176,11 @@ def _updated(
     return seen, model
 
 
+def _is_of(question: Tensor, rows: Tensor) -> bool:
+    """Say whether a question is the begin of the rows."""
+    return torch.equal(question, rows[:, : question.size(1)])
+
+
 def _text(length: int, vocab_size: int, seed: int) -> Tensor:
     return torch.randint(vocab_size, (length,), generator=torch.Generator().manual_seed(seed))
 
@@ -176,10 +188,13 @@ def _text(length: int, vocab_size: int, seed: int) -> Tensor:
 def _one_piece(candidate: Any) -> Seen:
     """14 tokens in 3 rows of 4; two are left over, and one piece holds all."""
     text = _text(14, 7, 400)
-    seen, _ = _updated(a_function(candidate), text.clone(), 7, 3, 8, seed=410)
+    seen, model = _updated(a_function(candidate), text.clone(), 7, 3, 8, seed=410)
     again, _ = _updated(candidate, text.clone(), 7, 3, 8, seed=410)
     chance = any(not torch.allclose(seen[name], again[name], equal_nan=True) for name in seen)
-    return seen | {"second call differs": yes(chance)}
+    return seen | {
+        "second call differs": yes(chance),
+        "_reads its part": yes(all(_is_of(part, text[:12].view(3, 4)) for part in model.asked)),
+    }
 
 
 def _several_pieces(candidate: Any) -> Seen:
@@ -202,7 +217,8 @@ def _one_row(candidate: Any) -> Seen:
 
 
 def _pieces_that_fit(candidate: Any) -> Seen:
-    return _updated(candidate, _text(28, 5, 450), 5, 4, 3, seed=460)[0]
+    seen, model = _updated(candidate, _text(28, 5, 450), 5, 4, 3, seed=460)
+    return seen | {"_widths": torch.tensor([float(question.size(1)) for question in model.asked])}
 
 
 def _loud_guesses(candidate: Any) -> Seen:
@@ -368,6 +384,12 @@ def _no_clip(weights: list[nn.Parameter]) -> None:
 
 def _clip_each_number(weights: list[nn.Parameter]) -> None:
     nn.utils.clip_grad_value_(weights, 1.0)
+
+
+def _to_the_norm_one(weights: list[nn.Parameter]) -> None:
+    norm = nn.utils.clip_grad_norm_(weights, float("inf"))
+    for weight in weights:
+        weight.grad = None if weight.grad is None else weight.grad / norm
 
 
 def _summed(logits: Tensor, labels: Tensor) -> Tensor:
@@ -549,6 +571,13 @@ def _new_faults() -> tuple[Mistake, ...]:
             _UPDATE_LINE,
         ),
         Mistake(
+            "repaired, always to the norm 1",
+            _run(clip=_to_the_norm_one),
+            "The rows are right; but a short gradient is made longer, to the norm 1.",
+            "clip_grad_norm_ shortens what is too long, and leaves the rest.",
+            _UPDATE_LINE,
+        ),
+        Mistake(
             "repaired, gradients add up",
             _run(steps=("backward", "clip", "step")),
             "The rows are right; but the gradients of all pieces add up: none is set to 0.",
@@ -629,6 +658,8 @@ def _skips(seen: dict[str, Seen]) -> bool:
 def _reads_its_part(seen: dict[str, Seen]) -> bool:
     read = _reads(seen)
     wanted = torch.arange(30.0, dtype=torch.float64).view(3, 10)
+    if seen["one piece"]["_reads its part"].item() == 0:
+        return False
     return read.size(1) in (9, 10) and torch.equal(read, wanted[:, : read.size(1)])
 
 
@@ -738,7 +769,12 @@ _DEBUG_PROPERTIES = (
     ),
     Property(
         "other losses",
-        lambda seen: not _weights_right(seen),
+        lambda seen: (
+            not _weights_right(seen)
+            or all(
+                agrees(seen, run, DEBUG.reference) for run in (_one_piece, _several_pieces, _pieces_that_fit)
+            )
+        ),
         "The weights become right; but the losses you list are not those of the updates.",
         "One float for each update: the loss whose gradient it takes.",
     ),
@@ -747,6 +783,12 @@ _DEBUG_PROPERTIES = (
         lambda seen: agrees(seen, _one_piece, DEBUG.reference),
         "The first loss is right, but the weights after the first update are not.",
         "zero_grad, backward, clip, step, in this order; optimiser and loss as in the run above.",
+    ),
+    Property(
+        "pieces of another length",
+        lambda seen: seen["pieces that fit"]["_widths"].tolist() in ([3.0, 3.0], [3.0, 2.0], [3.0]),
+        "Your pieces are not always n_steps tokens long.",
+        "Is a fixed number in their place? Only the last one may be shorter.",
     ),
     Property(
         "a text without remainder",

@@ -551,7 +551,8 @@ _DISTANCE_PROPERTIES = (
         "another scale",
         lambda seen: agrees(seen, _of_a_fading_echo, DISTANCE.reference),
         "For an echo your entries fade as they should, but are off by a constant factor.",
-        "The sum of the last output's numbers, not a mean; the root of summed squares; the mean over sentences.",
+        "The plain sum of the last output's numbers: no mean, product, norm or largest. The norm runs over D, the mean "
+        "over the sentences.",
     ),
     Property(
         "the batch is not averaged",

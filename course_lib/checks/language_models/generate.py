@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib.checks.engine import Exercise, Mistake, Property, Seen
+from course_lib.checks.engine import Exercise, Mistake, Property, Seen, experiment_name
 from course_lib.checks.explain import WrongReturn
 from course_lib.checks.language_models.shared import SmallReader, crashes_in
 from course_lib.checks.probe import a_function, a_tensor, yes
@@ -592,6 +592,24 @@ def _goes_on(seen: dict[str, Seen], name: str, eos_id: int) -> bool:
     return eos_id in _new(seen, name)[:-1]
 
 
+def _always_the_likeliest(seen: dict[str, Seen]) -> bool:
+    """Say whether each text agrees with the right one for as long as both go on."""
+    for experiment in (
+        _written_after_three_tokens,
+        _written_after_one_token,
+        _written_after_six_tokens,
+        _written_with_a_token_0,
+        _written_until_eos,
+    ):
+        name = "tokens (-1: none)"
+        wanted = experiment(GENERATE.reference)[name].double()
+        got = seen[experiment_name(experiment)][name]
+        both = (got >= 0) & (wanted >= 0)
+        if not torch.equal(got[both], wanted[both]):
+            return False
+    return True
+
+
 def _new(seen: dict[str, Seen], name: str) -> list[int]:
     """What was written behind a prompt of three tokens."""
     return [token for token in _line(seen, name)[3:] if token >= 0]
@@ -655,6 +673,12 @@ _GENERATE_PROPERTIES = (
         "Compare the new token with eos_id, and with nothing else.",
     ),
     Property(
+        "another token later",
+        _always_the_likeliest,
+        "Somewhere you write a token that is not the likeliest one there.",
+        "Is it the argmax over the vocabulary, of the last place, where the model has read all tokens so far?",
+    ),
+    Property(
         "goes on after eos",
         lambda seen: not (_goes_on(seen, "written until eos", 7) or _goes_on(seen, "eos at once", 2)),
         "Your text goes on after <eos>.",
@@ -668,7 +692,7 @@ _GENERATE_PROPERTIES = (
     ),
     Property(
         "ends before eos",
-        lambda seen: _count(seen, "written until eos") >= 4 and _count(seen, "eos at once") >= 1,
+        lambda seen: _count(seen, "written until eos") >= 4 or 7 in _new(seen, "written until eos"),
         "Your text ends before <eos>, which belongs to it.",
         "First join the token, then look whether it was <eos>.",
     ),

@@ -78,7 +78,9 @@ def _loss_of(candidate: Any, model: nn.Module, tokens: Tensor, pad_id: int) -> S
 def _loss_of_two_sentences(candidate: Any) -> Seen:
     model, given = SmallReader(7, seed=30), _SENTENCES.clone()
     loss = _number(a_function(candidate)(model, given, _PAD))
-    touched = not model.training or any(weight.grad is not None for weight in model.parameters())
+    fresh = SmallReader(7, seed=30)
+    touched = any(not torch.equal(one, other) for one, other in zip(model.parameters(), fresh.parameters()))
+    touched = touched or not model.training or any(weight.grad is not None for weight in model.parameters())
     again = _number(candidate(model, _SENTENCES.clone(), _PAD))
     chance = loss.shape != again.shape or not torch.allclose(loss, again, equal_nan=True)
     return {
@@ -141,6 +143,13 @@ def _what_each_token_counts(candidate: Any) -> Seen:
     (gradient,) = torch.autograd.grad(loss.sum(), [model.logits])
     felt = gradient.abs().sum(-1)
     return {"_counts": felt / felt.max().clamp(min=1e-9)}
+
+
+def _loss_of_a_single_token(candidate: Any) -> Seen:
+    """Four models on a sentence that is <sos>, <eos> and padding: one token to guess, no mean."""
+    tokens = torch.tensor([[1, 2, 7, 7, 7]])
+    found = [_loss_of(candidate, SmallReader(8, seed=52 + 4 * n), tokens, 7)["loss"] for n in range(4)]
+    return {"loss": torch.stack([loss.reshape(-1)[0] for loss in found])}
 
 
 def _loss_with_logits_around_1000(candidate: Any) -> Seen:
@@ -672,14 +681,14 @@ def _counts_alike(seen: dict[str, Seen]) -> bool:
 
 def _loss_properties() -> tuple[Property, ...]:
     return (
-        left_to_chance(_FIRST),
         changes_its_input(_FIRST),
         Property(
             "changes the model",
             lambda seen: seen[_FIRST]["model changed"].item() == 0,
-            "Your function changes the model: its mode, or the gradients that it keeps.",
-            "A loss only measures. `backward`, `eval()` and `train()` are the caller's to call.",
+            "Your function changes the model: its mode, its weights or the gradients it keeps.",
+            "A loss only measures. `backward`, `eval()`, `train()` and any step are the caller's to call.",
         ),
+        left_to_chance(_FIRST),
         not_finite(lambda seen: seen[_FIRST]["loss"], "losses"),
         Property(
             "below zero",
@@ -725,6 +734,7 @@ def _loss_properties() -> tuple[Property, ...]:
             "long and short sentences",
             lambda seen: (
                 not agrees(seen, _loss_without_padding, LOSS.reference)
+                or agrees(seen, _loss_of_two_sentences, LOSS.reference)
                 or (
                     agrees(seen, _loss_of_long_and_short, LOSS.reference)
                     and agrees(seen, _loss_with_the_shortest_first, LOSS.reference)
@@ -732,6 +742,27 @@ def _loss_properties() -> tuple[Property, ...]:
             ),
             "Right where all sentences are equally long, wrong where they are not.",
             "Every real token counts the same: one sum over the batch, divided once. And <eos> counts too.",
+        ),
+        Property(
+            "another order of lengths",
+            lambda seen: (
+                not agrees(seen, _loss_of_two_sentences, LOSS.reference)
+                or agrees(seen, _loss_with_the_shortest_first, LOSS.reference)
+            ),
+            "Right where the longest sentence stands first, wrong where the shortest does.",
+            "Is a length taken from the first row?",
+        ),
+        Property(
+            "another pad_id",
+            lambda seen: (
+                not agrees(seen, _loss_of_two_sentences, LOSS.reference)
+                or (
+                    agrees(seen, _loss_of_long_and_short, LOSS.reference)
+                    and agrees(seen, _loss_of_one_sentence, LOSS.reference)
+                )
+            ),
+            "Right where pad_id is the largest id, wrong where it is 0.",
+            "Padding is what equals pad_id: labels != pad_id. Any other id, smaller or larger, is a real token.",
         ),
         Property(
             "large logits",
@@ -746,10 +777,25 @@ def _loss_properties() -> tuple[Property, ...]:
             "exp(1000) is infinite, and log(0) is -inf. Which function goes from logits to logarithms in one step?",
         ),
         Property(
+            "another loss of a token",
+            lambda seen: (
+                agrees(seen, _loss_of_two_sentences, LOSS.reference)
+                or agrees(seen, _loss_of_a_single_token, LOSS.reference)
+            ),
+            "Of a single token your loss is not minus the logarithm of its softmax.",
+            "Are the logits scaled, cut off or put through another function? Is something added to the loss?",
+        ),
+        Property(
             "not every token counts the same",
             _counts_alike,
             "Some real tokens count more than others in your loss, or padding counts.",
             "Is a token left out, or weighed, for its id or its place? Only pad_id says what does not count.",
+        ),
+        Property(
+            "no mean",
+            lambda seen: agrees(seen, _loss_of_two_sentences, LOSS.reference),
+            "Of a single token your loss is right; that of many is not their mean.",
+            "Add up the losses of all real tokens of the batch, and divide once, by their number.",
         ),
         Property(
             "no gradient",
@@ -778,6 +824,7 @@ LOSS: Exercise = Exercise(
         _loss_of_one_sentence,
         _loss_of_long_and_short,
         _loss_with_the_shortest_first,
+        _loss_of_a_single_token,
         _what_each_token_counts,
         _loss_with_logits_around_1000,
         _loss_of_a_model_that_is_far_off,

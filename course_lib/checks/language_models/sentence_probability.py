@@ -365,6 +365,15 @@ def _sentence_mistakes() -> tuple[Mistake, ...]:
             _REAL_LINE,
         ),
         Mistake(
+            "the id of <sos> is left out",
+            lambda logits, tokens, lengths: _scored(
+                real=lambda places, limit, words: (places < limit) & (words != tokens[:, :1])
+            )(logits, tokens, lengths),
+            "A word with the same id as <sos> is left out; any id may be a real word.",
+            "Only place 0 is given. Only `lengths` says what is real.",
+            _REAL_LINE,
+        ),
+        Mistake(
             "the logits of padding are set to 0",
             _logits_of_padding_set_to_zero,
             "Padding is masked before the softmax, so each padding token costs ln V.",
@@ -734,6 +743,7 @@ def _sentence_properties() -> tuple[Property, ...]:
             "wrong with two tokens",
             lambda seen: (
                 not agrees(seen, _two_sentences_with_padding, SENTENCE.reference)
+                or not agrees(seen, _a_long_sentence, SENTENCE.reference)
                 or agrees(seen, _each_word_in_turn, SENTENCE.reference)
             ),
             "Right for longer rows, wrong where a row has only one word to guess.",

@@ -438,7 +438,7 @@ _EQUIVARIANT_MISTAKES = (
     Mistake(
         "the first row only",
         _judge(lambda f, x, order: _close(f(x[order])[0], f(x)[order][0]), lambda n: [_orders(n)[2]]),
-        "Your test looks at too few rows: some functions treat others differently.",
+        "Your test overlooks a function that treats a single row unlike the others.",
         "Compare whole tables: torch.allclose without an index.",
         _LINE,
     ),

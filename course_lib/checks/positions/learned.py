@@ -645,7 +645,7 @@ _LEARNED_PROPERTIES = (
     Property(
         "more is learned",
         lambda seen: seen["what is learned"]["learned numbers"].item() <= _LENGTH * _WIDTH,
-        "Your module learns more than max_len × d_model numbers: more than one table.",
+        "Your module learns more than the max_len × d_model numbers of its table.",
         "Look at [p.shape for p in module.parameters()].",
     ),
     Property(
@@ -656,9 +656,6 @@ _LEARNED_PROPERTIES = (
         ),
         "To some row of your table no gradient flows: its position would never learn.",
         "Is there a padding_idx? It keeps a row from learning, and here no row is padding.",
-    ),
-        "No gradient reaches row 0 of your table: position 0 would never learn.",
-        "padding_idx=0 keeps row 0 from learning; here no row is padding.",
     ),
     no_gradient("position gradients", "x, or to your table"),
 )

@@ -290,6 +290,34 @@ _OFFSET_MISTAKES = (
         _LINE,
     ),
     Mistake(
+        "the smallest",
+        _each(lambda t, k: (t @ t.T).diagonal(k).min()),
+        "You take the smallest product of each offset; their mean is asked for.",
+        _PAIRS,
+        _LINE,
+    ),
+    Mistake(
+        "squares of the products",
+        _each(lambda t, k: (t @ t.T).diagonal(k).square().mean()),
+        "Your dot products are squared before the mean.",
+        "The mean of the products themselves is asked for; they may be negative.",
+        _LINE,
+    ),
+    Mistake(
+        "running sums",
+        lambda t: _diagonals(t @ t.T).cumsum(0),
+        "Number k of yours is the sum of the means up to offset k.",
+        "Is there a cumsum, or a sum that is not set back to 0 for each k?",
+        _LINE,
+    ),
+    Mistake(
+        "sizes of the means",
+        lambda t: _diagonals(t @ t.T).abs(),
+        "Your means have lost their sign.",
+        "Is there an abs()? A mean of dot products may be negative.",
+        _LINE,
+    ),
+    Mistake(
         "the middle one",
         _each(lambda t, k: (t @ t.T).diagonal(k).median()),
         "You take the median of the products of each offset; their mean is asked for.",
@@ -386,13 +414,6 @@ _OFFSET_PROPERTIES = (
         "There are NaN or infinite numbers among your means.",
         "The mean of nothing is NaN: at the last offset there is one pair. How long are the two slices?",
     ),
-    never_written(lambda seen: seen[_FOUR]["means"], "means"),
-    Property(
-        "a softmax",
-        lambda seen: abs(seen[_FOUR]["means"].sum().item() - 1) > 1e-3,
-        "Your means add up to 1.",
-        "Is there a softmax, or a division by the sum? The means themselves are asked for.",
-    ),
     Property(
         "rounded",
         lambda seen: bool(
@@ -404,6 +425,13 @@ _OFFSET_PROPERTIES = (
         "Your means are rounded to a few digits.",
         "Leave them as they are: what is rounded has no gradient, either.",
     ),
+    Property(
+        "a softmax",
+        lambda seen: abs(seen[_FOUR]["means"].sum().item() - 1) > 1e-3,
+        "Your means add up to 1.",
+        "Is there a softmax, or a division by the sum? The means themselves are asked for.",
+    ),
+    never_written(lambda seen: seen[_FOUR]["means"], "means"),
     Property(
         "offset 0 alone",
         lambda seen: _wrong_ones(seen) != [True, False, False, False],

@@ -346,14 +346,14 @@ _ROTARY_MISTAKES = (
     Mistake(
         "the exponent grows by half as much",
         _rotary(rates=lambda i, width: 10000.0 ** (-i / width)),
-        "Your exponent is i / Dh; it should be 2i / Dh.",
+        "Your frequencies are those of the exponent i / Dh, not 2i / Dh.",
         "For Dh = 8 the exponents are 0, 2/8, 4/8, 6/8. What are yours?",
         _ANGLES,
     ),
     Mistake(
         "the exponent grows twice as much",
         _rotary(rates=lambda i, width: 10000.0 ** (-4 * i / width)),
-        "Your exponent is 4i / Dh; it should be 2i / Dh.",
+        "Your frequencies are those of the exponent 4i / Dh, not 2i / Dh.",
         "Does the 2 come in twice: once in arange(0, Dh, 2), and once more?",
         _ANGLES,
     ),

@@ -194,14 +194,14 @@ _SINUSOIDAL_MISTAKES = (
     Mistake(
         "the exponent grows by half as much",
         _made(lambda i, d: 10000.0 ** (-i / d)),
-        "Your exponent is i / d_model; it should be 2i / d_model.",
+        "Your frequencies are those of the exponent i / d_model, not 2i / d_model.",
         _EXPONENT,
         _LINE,
     ),
     Mistake(
         "the exponent grows twice as much",
         _made(lambda i, d: 10000.0 ** (-4 * i / d)),
-        "Your exponent is 4i / d_model; it should be 2i / d_model.",
+        "Your frequencies are those of the exponent 4i / d_model, not 2i / d_model.",
         "Does the 2 come in twice: once in arange(0, d_model, 2), and once more? " + _EXPONENT,
         _LINE,
     ),
@@ -439,6 +439,12 @@ _SINUSOIDAL_PROPERTIES = (
         lambda seen: torch.allclose(_small(seen)[:, 0], torch.arange(5.0).double().sin(), atol=1e-3),
         "Your first column should be sin 0, sin 1, sin 2, …: its angle is the position.",
         "The first exponent is 0, and 10000 to the power of 0 is 1.",
+    ),
+    Property(
+        "the first pair's cosine",
+        lambda seen: torch.allclose(_small(seen)[:, 1], torch.arange(5.0).double().cos(), atol=1e-3),
+        "Your second column should be cos 0, cos 1, cos 2, …: its angle is the position.",
+        "It is the partner of column 0, with the same angle. cos 2 is below 0.",
     ),
     Property(
         "wrong for another length",

@@ -62,7 +62,8 @@ def _bpe_a_word_in_several_steps(candidate: Any) -> Seen:
 
 def _bpe_a_long_merge_before_a_short_one(candidate: Any) -> Seen:
     seen = _pieces(candidate, [("a", "b"), ("ab", "c"), ("c", "d")], "abcd", "cdab", "bcd")
-    return seen | _pieces(candidate, [("a", "b"), ("ab", "c"), ("b", "c")], "abc", "bcab", "bbc")
+    seen |= _pieces(candidate, [("a", "b"), ("ab", "c"), ("b", "c")], "abc", "bcab", "bbc")
+    return seen | _pieces(candidate, [("x", "y"), ("z", "w"), ("xy", "z")], "xyzw", "xyz", "zwxyzw")
 
 
 def _bpe_the_same_letter_again_and_again(candidate: Any) -> Seen:
@@ -90,6 +91,21 @@ def _bpe_letters_that_no_merge_knows(candidate: Any) -> Seen:
     return _pieces(candidate, [("t", "h"), ("th", "e"), ("a", "b")], "théta", "The", "a b", "th1")
 
 
+def _bpe_many_merges(candidate: Any) -> Seen:
+    """Merges that a training learned from random letters: two unlike rules do not agree by chance."""
+    merges = [
+        ("c", "a"),
+        ("b", "b"),
+        ("a", "d"),
+        ("ca", "d"),
+        ("bb", "ca"),
+        ("d", "c"),
+        ("ad", "b"),
+        ("b", "a"),
+    ]
+    return _pieces(candidate, merges, "cadcad", "bbbcad", "dcadbb", "abbcadba", "bcadcbab", "adbbacd")
+
+
 def _bpe_without_merges(candidate: Any) -> Seen:
     return _pieces(candidate, [], "abc", "a")
 
@@ -108,6 +124,7 @@ _EXPERIMENTS = (
     _bpe_pieces_that_only_look_like_the_pair,
     _bpe_merges_that_never_fit,
     _bpe_letters_that_no_merge_knows,
+    _bpe_many_merges,
     _bpe_without_merges,
     _bpe_an_empty_word,
 )
@@ -148,6 +165,46 @@ def _by_frequency(pieces: list[str], places: list[int], ranks: dict[tuple[str, s
 
 def _rightmost(pieces: list[str], places: list[int], ranks: dict[tuple[str, str], int]) -> int:
     return min(places, key=lambda i: (ranks[pieces[i], pieces[i + 1]], -i))
+
+
+def _zero_is_replaced(pieces: list[str], places: list[int], ranks: dict[tuple[str, str], int]) -> int:
+    """The lowest rank by `if not best or rank < best`: a best of 0 is taken for none."""
+    best, where = None, places[0]
+    for i in places:
+        rank = ranks[pieces[i], pieces[i + 1]]
+        if not best or rank < best:
+            best, where = rank, i
+    return where
+
+
+def _stops_at_rank_0(word: str, merges: Merges) -> list[str]:
+    """`if not best: return pieces`: a best of 0 ends the loop."""
+    ranks = {tuple(pair): rank for rank, pair in enumerate(merges)}
+    pieces = list(word)
+    while found := [(ranks[pair], i) for i, pair in enumerate(itertools.pairwise(pieces)) if pair in ranks]:
+        rank, i = min(found)
+        if rank == 0:
+            break
+        pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
+    return pieces
+
+
+def _without_the_last_pair(word: str, merges: Merges) -> list[str]:
+    pieces = list(word)
+    while True:
+        found = [
+            (merges.index(pair), i)
+            for i, pair in enumerate(itertools.pairwise(pieces[:-1]))
+            if pair in merges
+        ]
+        if not found:
+            return pieces
+        i = min(found)[1]
+        pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
+
+
+def _looked_up_turned_round(word: str, merges: Merges) -> list[str]:
+    return _encoding(reorder=lambda pairs: [(right, left) for left, right in pairs])(word, merges)
 
 
 def _merge_by_merge(merge: Callable[[list[str], str, str], list[str]], stop_early: bool = False) -> Any:
@@ -414,6 +471,34 @@ _MISTAKES = (
         "if pair in ranks",
     ),
     Mistake(
+        "rank 0 is replaced",
+        _encoding(_zero_is_replaced),
+        "Where rank 0 was found first, a later pair of a higher rank replaces it.",
+        "In `if not best`, a best of 0 counts as none. Ask `best is None`.",
+        "if best is None or rank < best",
+    ),
+    Mistake(
+        "stops at rank 0",
+        _stops_at_rank_0,
+        "You stop where the lowest rank is 0, as if no merge had been found.",
+        "In `if not best`, a best of 0 counts as none. Ask `best is None`.",
+        "if best is None: return pieces",
+    ),
+    Mistake(
+        "the last pair is not looked at",
+        _without_the_last_pair,
+        "Your loop never looks at the last two pieces of the word.",
+        "n pieces have n - 1 pairs of neighbours. Where does your loop end?",
+        "for i in range(len(pieces) - 1)",
+    ),
+    Mistake(
+        "turned round",
+        _looked_up_turned_round,
+        "You look up (right, left); the merges are (left, right).",
+        "Of a b, the pair is ('a', 'b'): the left piece stands first.",
+        "(pieces[i], pieces[i + 1]) in ranks",
+    ),
+    Mistake(
         "the last merge first, each once",
         lambda word, merges: _merge_by_merge(_everywhere)(word, list(reversed(merges))),
         "You go through the merges from the last to the first.",
@@ -521,7 +606,7 @@ _MISTAKES = (
     Mistake(
         "empties the merges",
         _emptying,
-        "The pieces are right, but your function empties the merges it was given.",
+        "The pieces are right, but your function changes the merges it was given.",
         "`pop`, `remove` and `del` work on the caller's list. Loop over it.",
         "for left, right in merges: …",
     ),
@@ -543,13 +628,7 @@ def _is_possible(piece: str, merges: Merges) -> bool:
 
 
 _PROPERTIES = (
-    changes("merges", "bpe three letters"),
-    Property(
-        "empty pieces",
-        lambda seen: _all(seen, lambda pieces, word, merges: "" not in pieces),
-        "There is an empty piece among your pieces.",
-        "Joining the pieces would not show it. Is there a `split` or a slice past the end?",
-    ),
+    changes("merges"),
     Property(
         "letters lost or added",
         lambda seen: _all(seen, lambda pieces, word, merges: "".join(pieces) == word),
@@ -563,6 +642,12 @@ _PROPERTIES = (
         ),
         "One of your pieces is made by no merge.",
         "A piece is a letter, or left + right of a merge. Compare whole pieces: pieces[i] == left.",
+    ),
+    Property(
+        "empty pieces",
+        lambda seen: _all(seen, lambda pieces, word, merges: "" not in pieces),
+        "There is an empty piece among your pieces.",
+        "Joining the pieces would not show it. Is there a `split` or a slice past the end?",
     ),
     Property(
         "stops too early",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import itertools
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import Text, WrongReturn
 from course_lib.checks.probe import a_function, kind_of, yes
 from course_lib.checks.probe_text import several, some_counts
-from course_lib.checks.tokens.shared import a_text, as_the_reference, changes
+from course_lib.checks.tokens.shared import as_the_reference, changes
 
 STUB = '''
 def count_pairs(corpus):
@@ -42,6 +44,28 @@ def _best_pair(best: Any) -> Pair | None:
         isinstance(best, (tuple, list)) and len(best) == 2 and all(isinstance(part, str) for part in best)
     ):
         return None if best is None else (best[0], best[1])
+    for is_so, name, message in (
+        (
+            isinstance(best, (tuple, list)) and len(best) == 2 and isinstance(best[1], Real),
+            "the best pair with its count",
+            "You return the best pair together with its count; the pair alone is asked for.",
+        ),
+        (isinstance(best, str), "the best pair joined", "Your best pair is one string; two are asked for."),
+        (
+            isinstance(best, (tuple, list)) and not best,
+            "an empty best pair",
+            f"Your best pair is empty, {best!r}; where there is no pair, None is asked for.",
+        ),
+        (
+            isinstance(best, (tuple, list, set)) and all(isinstance(each, tuple) for each in best),
+            "several best pairs",
+            "You return several best pairs; one is asked for, the smallest of them.",
+        ),
+    ):
+        if is_so:
+            raise WrongReturn(
+                name, message, f"The exercise asks for a pair such as ('l', 'o'). Yours is {best!r}."[:300]
+            )
     raise WrongReturn(
         "no pair as the best",
         f"Your best pair should be two strings or None; it is {kind_of(best)}."[:83],
@@ -78,8 +102,9 @@ def _counted(candidate: Any, **corpora: Corpus) -> Seen:
     for name, corpus in corpora.items():
         given = copy.deepcopy(corpus)
         counts, best = _both(a_function(candidate)(given))
-        seen[f"counts of {name}"] = a_text("count_pairs", corpus, gave=some_counts(counts, asked=_ASKED))
-        seen[f"best of {name}"] = a_text("count_pairs", corpus, gave=_best_pair(best))
+        call = f"count_pairs({corpus!r})"
+        seen[f"counts of {name}"] = Text(f"{call}[0]", some_counts(counts, asked=_ASKED), (corpus,))
+        seen[f"best of {name}"] = Text(f"{call}[1]", _best_pair(best), (corpus,))
         seen["input changed"] = yes(given != corpus or seen.get("input changed", yes(False)).item() != 0)
     return seen
 
@@ -115,6 +140,7 @@ def _pairs_with_equal_counts(candidate: Any) -> Seen:
         short={("ab", "c"): 2, ("b", "a"): 2, ("x", "y"): 2},
         letters={("ab", "c"): 2, ("a", "z"): 2},
         once={("b", "a"): 1, ("a", "b"): 1},
+        capitals={("a", "c"): 2, ("B", "a"): 2},
     )
 
 
@@ -126,6 +152,19 @@ def _pairs_where_there_are_none(candidate: Any) -> Seen:
     return _counted(candidate, words={("a",): 5, ("bc",): 1})
 
 
+def _pairs_of_a_larger_corpus(candidate: Any) -> Seen:
+    """Words drawn at random, so that two unlike ways to count or to choose do not agree by chance."""
+    draw = random.Random(12)
+    symbols = {"few": ("a", "b", "ab"), "several": ("a", "A", "b", "ba", "un", "é")}
+    return _counted(
+        candidate,
+        **{
+            name: {tuple(draw.choices(some, k=draw.randint(1, 6))): draw.randint(1, 6) for _ in range(9)}
+            for name, some in symbols.items()
+        },
+    )
+
+
 _EXPERIMENTS = (
     _pairs_of_two_words,
     _pairs_that_overlap,
@@ -134,6 +173,7 @@ _EXPERIMENTS = (
     _pairs_with_equal_counts,
     _pairs_of_words_with_one_symbol,
     _pairs_where_there_are_none,
+    _pairs_of_a_larger_corpus,
 )
 
 
@@ -197,6 +237,11 @@ def _emptying(corpus: Corpus) -> Any:
     while corpus:
         corpus.popitem()
     return found
+
+
+def _best_by_places(corpus: Corpus) -> Any:
+    """The counts are right; the best is the pair with the most places, whatever the words' counts."""
+    return _counting()(corpus)[0], _counting(add=_one_each)(corpus)[1]
 
 
 def _overwrite(counts: Counter, pair: Pair, times: int) -> None:
@@ -448,6 +493,13 @@ _MISTAKES = (
         _BEST,
     ),
     Mistake(
+        "the most places",
+        _best_by_places,
+        "Your counts are right, but the best pair is chosen by places, not by counts.",
+        "A place in a word that stands 5 times counts 5. Is the choice made from the counts you return?",
+        _BEST,
+    ),
+    Mistake(
         "an empty pair",
         _counting(choose=lambda counts: _smallest_of_the_most_frequent(counts) or ("", "")),
         "Where there is no pair you return one of empty strings; None is asked for.",
@@ -457,7 +509,7 @@ _MISTAKES = (
     Mistake(
         "empties the corpus",
         _emptying,
-        "The counts are right, but your function empties the corpus it was given.",
+        "The counts are right, but your function changes the corpus it was given.",
         "`pop` and `popitem` take things out of the caller's dict. Loop over `corpus.items()`.",
         "for word, times in corpus.items(): …",
     ),
@@ -474,7 +526,19 @@ def _is_best(text: Text, counts: Text) -> bool:
 
 
 _PROPERTIES = (
-    changes("corpus", "pairs of two words"),
+    changes("corpus"),
+    Property(
+        "symbols that are not there",
+        lambda seen: all(
+            {symbol for pair in text.gave for symbol in pair}
+            <= {symbol for word in text.given[0] for symbol in word}
+            for saw in seen.values()
+            for name, text in saw.items()
+            if name.startswith("counts")
+        ),
+        "Your pairs hold a symbol that no word of the corpus has.",
+        "Symbols are taken as they stand: not split into letters, joined, or made lower case, and none is added.",
+    ),
     Property(
         "pairs that are not there",
         lambda seen: all(

@@ -16,7 +16,7 @@ from torch import Tensor
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
 from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, no_gradient, not_finite
-from course_lib.checks.tokens.shared import unlike
+from course_lib.checks.tokens.shared import unchanged, unlike
 
 # ── 02.negative_shares ───────────────────────────────────────────────────────────────────────────────
 
@@ -60,8 +60,12 @@ def _shares_of_other_neighbours(candidate: Any) -> Seen:
 
 
 def _shares_with_words_that_never_occur(candidate: Any) -> Seen:
+    shares = _shares(candidate, [0, 9, 4, 0, 30], 2)
     return {
-        "shares": _shares(candidate, [0, 9, 4, 0, 30], 2),
+        "shares": shares,
+        # a thousand times as large: nearly 0 is not 0
+        "shares that should be 0, in thousandths": 1000
+        * (shares[[0, 2, 3]] if shares.shape == (5,) else shares),
         "shares beside a word that never occurs": _shares(candidate, [0, 9, 4, 0, 30], 3),
     }
 
@@ -165,14 +169,14 @@ _SHARES_MISTAKES = (
     Mistake(
         "all words alike",
         _weighing(lambda counts, power: torch.ones_like(counts)),
-        "All words get the same share.",
+        "All words but the neighbour get the same share.",
         "Where do the counts enter?",
         _POWER_LINE,
     ),
     Mistake(
         "all words that occur alike",
         _weighing(lambda counts, power: (counts > 0).double()),
-        "All words get the same share.",
+        "All words that occur, but the neighbour, get the same share.",
         "Where do the counts enter?",
         _POWER_LINE,
     ),
@@ -371,6 +375,16 @@ _SHARES_PROPERTIES = (
         "A count to a power is never negative. Where could a minus come in?",
     ),
     Property(
+        "no share for a word that occurs",
+        lambda seen: all(
+            (seen[f"shares of {words}"]["shares"] > 0).sum().item()
+            == len(seen[f"shares of {words}"]["shares"]) - 1
+            for words in ("four words", "small counts", "two words")
+        ),
+        "A word that occurs, and is not the neighbour, has the share 0.",
+        "Only the neighbour, and words whose count is 0, are never drawn. Word 0 is a word like any other.",
+    ),
+    Property(
         "another power",
         lambda seen: agrees(seen, _shares_of_four_words, NEGATIVE_SHARES.reference),
         "Your shares sum to 1 without the neighbour, but do not grow like count ** power.",
@@ -423,7 +437,8 @@ def negative_sampling_loss(words, contexts, centres, neighbours, negatives):
         words: the table of the centres, (V, D).
         contexts: the table of the neighbours and of the negatives, (V, D).
         centres, neighbours: the ids of N pairs, (N,) each.
-        negatives: the ids of K words drawn for each pair, (N, K).
+        negatives: the ids of K words drawn for each pair, (N, K). Each place counts, also where a word
+            was drawn twice, or is the pair's own centre or neighbour.
 
     Returns:
         The mean over the pairs of  -[ log σ(w·c) + Σ_k log σ(-w·n_k) ],  a scalar. For a pair, w is its
@@ -495,6 +510,31 @@ def _scored(positive: float, negative: float) -> tuple[Tensor, ...]:
     ids = torch.tensor([0, 1])
     contexts = torch.tensor([[positive], [positive], [negative], [negative], [negative]])
     return torch.ones(5, 1), contexts, ids, ids, torch.tensor([[2, 3, 4], [4, 2, 3]])
+
+
+def _loss_with_negatives_that_are_no_strangers(candidate: Any) -> Seen:
+    """A negative may be the centre, the neighbour, or stand twice: its term counts all the same."""
+    words, contexts, *_ = _a_case(7, 4, 3, 2, seed=45)
+    centres, neighbours = torch.tensor([0, 3, 5]), torch.tensor([1, 3, 2])
+    drawn = {
+        "the centre": torch.tensor([[0, 4], [6, 3], [5, 1]]),
+        "the neighbour": torch.tensor([[1, 4], [3, 6], [6, 2]]),
+        "a word twice": torch.tensor([[4, 4], [6, 6], [1, 1]]),
+    }
+    return {
+        f"loss, {what} among the negatives": _loss(
+            candidate, (words, contexts, centres, neighbours, negatives)
+        )
+        for what, negatives in drawn.items()
+    }
+
+
+def _loss_of_long_rows(candidate: Any) -> Seen:
+    case = _a_case(7, 4, 3, 2, seed=46, std=8.0)
+    given = tuple(thing.clone() for thing in case)
+    loss = _loss(candidate, given)
+    changed = any(not torch.equal(one, other) for one, other in zip(given, case, strict=True))
+    return {"loss": loss, "input changed": yes(changed)}
 
 
 def _loss_by_the_scores(candidate: Any) -> Seen:
@@ -606,7 +646,63 @@ _UNSAFE = (
     "F.logsigmoid(x), in place of torch.log(torch.sigmoid(x))",
 )
 
+_LEFT_OUT = (
+    "All terms have their place in the sum over k, whatever word was drawn. Is there a mask?",
+    _SUM_LINE,
+)
+
+
+def _leaving_out(what: str) -> Any:
+    """The loss without the negatives that equal the pair's centre or neighbour."""
+
+    def negative_sampling_loss(
+        words: Tensor, contexts: Tensor, centres: Tensor, neighbours: Tensor, negatives: Tensor
+    ) -> Tensor:
+        own = {"centre": centres, "neighbour": neighbours}[what].unsqueeze(-1)
+        w, c, n = words[centres], contexts[neighbours], contexts[negatives]
+        far = F.logsigmoid(-(w.unsqueeze(1) * n).sum(-1)).masked_fill(negatives == own, 0.0)
+        return -(F.logsigmoid((w * c).sum(-1)) + far.sum(-1)).mean()
+
+    return negative_sampling_loss
+
+
 _LOSS_MISTAKES = (
+    Mistake(
+        "the centre among the negatives is left out",
+        _leaving_out("centre"),
+        "You leave out negatives that are the pair's own centre; each place counts.",
+        *_LEFT_OUT,
+    ),
+    Mistake(
+        "the neighbour among the negatives is left out",
+        _leaving_out("neighbour"),
+        "You leave out negatives that are the pair's own neighbour; each place counts.",
+        *_LEFT_OUT,
+    ),
+    Mistake(
+        "the first pair alone",
+        _losing(over_pairs=lambda losses: losses[0]),
+        "Only the first pair is in your loss; the mean over all pairs is asked for.",
+        "Is there an index [0], or a `return` inside a loop?",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "the hardest negative alone",
+        _losing(over_negatives=lambda losses: losses.min(-1).values),
+        "Only the negative with the highest score is in your loss; all are added up.",
+        "The sum over k runs over all K negatives of a pair.",
+        _SUM_LINE,
+    ),
+    Mistake(
+        "σ twice",
+        _losing(
+            positive=lambda near: F.logsigmoid(near.sigmoid()),
+            negative=lambda far: F.logsigmoid(-far.sigmoid()),
+        ),
+        "σ is applied twice.",
+        "logsigmoid, and losses “with logits”, take the plain scores.",
+        _SUM_LINE,
+    ),
     Mistake(
         "the minus is missing",
         _losing(over_pairs=lambda losses: -losses.mean()),
@@ -946,9 +1042,14 @@ def _at(seen: dict[str, Seen], name: str) -> float:
     return seen["loss by the scores"][f"loss with {name}"].item()
 
 
+_CHANGED = (
+    "Your code changes the tensors it was given.",
+    "`/=`, `+=`, `x[:] =` and methods that end in `_` overwrite the caller's tensor. Make a new one.",
+)
+
 _LOSS_PROPERTIES = (
     left_to_chance("loss of three pairs"),
-    changes_its_input("loss of three pairs"),
+    Property("changes its input", unchanged, *_CHANGED),
     not_finite(lambda seen: seen["loss of three pairs"]["loss"], "losses"),
     Property(
         "a negative loss",
@@ -989,8 +1090,18 @@ _LOSS_PROPERTIES = (
     Property(
         "other scores",
         lambda seen: agrees(seen, _loss_of_three_pairs, NEGATIVE_SAMPLING.reference),
-        "Your loss is the right function, but of other scores.",
-        "Which row of which table meets which? w = words[centres]; neighbours and negatives are rows of contexts.",
+        "Your formula is right, but other scores enter it, or some of them do not.",
+        "Are all pairs and all negatives in it? Which row of which table meets which? w is a row of words; "
+        "neighbours and negatives are rows of contexts.",
+    ),
+    Property(
+        "one pair alone",
+        lambda seen: (
+            agrees(seen, _loss_of_one_pair, NEGATIVE_SAMPLING.reference)
+            and agrees(seen, _loss_of_several_pairs, NEGATIVE_SAMPLING.reference)
+        ),
+        "Right for three pairs, wrong for one pair, or for one negative a pair.",
+        "Does an axis of size 1 disappear by `squeeze()`, or do two axes of equal size get mixed?",
     ),
     Property(
         "no number for large scores",
@@ -1002,6 +1113,12 @@ _LOSS_PROPERTIES = (
         lambda seen: agrees(seen, _loss_with_large_scores, NEGATIVE_SAMPLING.reference),
         "Right for ordinary scores, wrong for very large or very low ones.",
         "A neighbour with the score -1000 should cost 1000. Is there a limit, or a small number added?",
+    ),
+    Property(
+        "negatives that are no strangers",
+        lambda seen: agrees(seen, _loss_with_negatives_that_are_no_strangers, NEGATIVE_SAMPLING.reference),
+        "Right unless a negative stands twice, or is the pair's own centre or neighbour.",
+        "All K places count. Is there a set, a `unique` or a mask?",
     ),
     no_gradient("loss gradients", "one of the tables"),
 )
@@ -1019,6 +1136,8 @@ NEGATIVE_SAMPLING: Exercise = Exercise(
         _loss_of_tables_of_zeros,
         _loss_by_the_scores,
         _loss_with_large_scores,
+        _loss_of_long_rows,
+        _loss_with_negatives_that_are_no_strangers,
         _loss_gradients,
     ),
     mistakes=_LOSS_MISTAKES,

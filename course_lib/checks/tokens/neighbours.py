@@ -16,7 +16,7 @@ from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import Text
 from course_lib.checks.probe import a_function, numbers, yes
 from course_lib.checks.probe_text import some_words
-from course_lib.checks.tokens.shared import as_the_reference
+from course_lib.checks.tokens.shared import as_the_reference, unchanged
 
 NEAREST_STUB = '''
 def nearest(table, words, query, k):
@@ -44,21 +44,30 @@ def _table(n_words: int, width: int, seed: int) -> Tensor:
     return (numbers(n_words, width, seed=seed) + 0.4) * lengths
 
 
+def _as_typed(table: Tensor, words: Sequence[str]) -> str:
+    """Write a small table and its words as a learner could type them; a large one would hide the rest."""
+    if table.numel() > 24:
+        return "table, words"
+    rows = [[round(number, 4) for number in row] for row in table.tolist()]
+    return f"torch.tensor({rows}), {list(words)}"
+
+
 def _found(candidate: Any, table: Tensor, words: Sequence[str], queries: Sequence[tuple[str, int]]) -> Seen:
     seen: Seen = {}
-    changed = False
+    changed = renamed = False
     for query, k in queries:
         given, names = table.clone(), list(words)
         found = some_words(a_function(candidate)(given, names, query, k), asked=_ASKED)
-        changed = changed or not torch.equal(given, table) or names != list(words)
-        call = f"nearest(table, words, {query!r}, {k})"
+        changed = changed or not torch.equal(given, table)
+        renamed = renamed or names != list(words)
+        call = f"nearest({_as_typed(table, words)}, {query!r}, {k})"
         seen[f"nearest to {query!r}, k = {k}"] = Text(call, found, (table, words, query, k))
-    return seen | {"input changed": yes(changed)}
+    return seen | {"input changed": yes(changed), "words changed": yes(renamed)}
 
 
 def _nearest_in_the_plane(candidate: Any) -> Seen:
     """Five words on a page: the same direction, farther out; near by, but aside; opposite."""
-    table = torch.tensor([[1.0, 1.0], [4.0, 4.4], [1.2, 0.5], [-1.1, -1.0], [0.2, 3.0]])
+    table = torch.tensor([[1.0, 1.2], [4.0, 4.4], [1.2, 0.5], [-1.1, -1.0], [0.2, 3.0]])
     return _found(candidate, table, ("apple", "pear", "plum", "fig", "phone"), [("apple", 2), ("plum", 1)])
 
 
@@ -88,11 +97,18 @@ def _nearest_with_a_twin(candidate: Any) -> Seen:
 
 def _nearest_by_small_differences(candidate: Any) -> Seen:
     """Cosines that differ in the fourth digit, and rows of very unlike lengths."""
-    angles = torch.tensor([0.0, 0.10, 0.115, 0.09, 0.125, 3.0])
+    angles = torch.tensor([0.2, 0.30, 0.315, 0.29, 0.325, 3.2])
     rows = torch.stack([angles.cos(), angles.sin()], -1) * torch.tensor(
         [[1.0], [9.0], [0.3], [20.0], [2.0], [1.0]]
     )
     return _found(candidate, rows, _WORDS[:6], [("apple", 4), ("plum", 3)])
+
+
+def _nearest_where_words_are_parts_of_words(candidate: Any) -> Seen:
+    words = ("man", "woman", "king", "kings", "an", "human")
+    table = _table(6, 4, seed=150)
+    table[3] += 2 * table[2]  # kings lies beside king: who drops it by its name loses the nearest
+    return _found(candidate, table, words, [("man", 5), ("king", 5), ("woman", 5), ("an", 4)])
 
 
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -128,6 +144,19 @@ def _in_place(table: Tensor, words: Sequence[str], query: str, k: int) -> list[s
     return _ranking()(table, words, query, k)
 
 
+def _words_removed(table: Tensor, words: list[str], query: str, k: int) -> list[str]:
+    found = _ranking()(table, words, query, k)
+    words.remove(query)
+    return found
+
+
+def _names_shifted(table: Tensor, words: Sequence[str], query: str, k: int) -> list[str]:
+    """The query's row is taken out of the table, and the names still count it."""
+    row = list(words).index(query)
+    others = torch.cat([table[:row], table[row + 1 :]])
+    return [words[i] for i in _cosines(others, table[row]).argsort(descending=True)[:k].tolist()]
+
+
 def _sorted_words(table: Tensor, words: Sequence[str], query: str, k: int) -> list[str]:
     return sorted(_ranking()(table, words, query, k))
 
@@ -150,7 +179,48 @@ _WRONG_AXIS = (
     "table / table.norm(dim=-1, keepdim=True)",
 )
 
+_SHIFTED = (
+    "Rows were taken out, but the words were not: later rows get other words' names.",
+    "After a row is taken out, row i is no longer the row of words[i]. Keep the row numbers of the whole table.",
+)
+_WORDS_CHANGED = (
+    "The words are right, but your function changes the list of words it was given.",
+    "`remove`, `pop` and `del` work on the caller's own list. Make a new one.",
+)
+
 _NEAREST_MISTAKES = (
+    Mistake(
+        "changes the words", _words_removed, *_WORDS_CHANGED, "[word for word in words if word != query]"
+    ),
+    Mistake("names shifted", _names_shifted, *_SHIFTED, _OWN_LINE),
+    Mistake(
+        "negative cosines cut off",
+        _ranking(lambda table, vector: _cosines(table, vector).clamp(min=0)),
+        "Negative cosines are cut off at 0: among these words the order is lost.",
+        "A cosine of -0.1 is nearer than one of -0.9. Is there a `clamp` or a `relu`?",
+        _COSINE_LINE,
+    ),
+    Mistake(
+        "divided by the largest number",
+        _ranking(lambda table, vector: table @ vector / table.abs().amax(-1)),
+        "You divide by the largest number of a row, not by its length.",
+        "A length is the root of the sum of squares: `norm(dim=-1)`.",
+        _COSINE_LINE,
+    ),
+    Mistake(
+        "one word more",
+        _ranking(choose=lambda order, row, k: [*(i for i in order if i != row), row][: k + 1]),
+        "You return k + 1 words.",
+        "The query is taken out already, and needs no room: a slice [:k] holds k entries.",
+        _OWN_LINE,
+    ),
+    Mistake(
+        "the best is left out, the query stands at the end",
+        _ranking(choose=lambda order, row, k: [*(i for i in order if i != row), row][1 : k + 1]),
+        "The nearest word is left out.",
+        "The query was moved to the end already; a slice [1:] takes out one word more.",
+        _OWN_LINE,
+    ),
     Mistake("dot products", _ranking(lambda table, vector: table @ vector), *_LENGTHS),
     Mistake("distances", _ranking(lambda table, vector: -(table - vector).norm(dim=-1)), *_DISTANCE),
     Mistake(
@@ -402,10 +472,16 @@ def _all(seen: dict[str, Seen], holds: Callable[..., bool]) -> bool:
 
 _NEAREST_PROPERTIES = (
     Property(
-        "changes its input",
-        lambda seen: seen["nearest in the plane"]["input changed"].item() == 0,
-        "Your code changes the table or the list of words that it was given.",
-        "`/=`, `.sort()`, `.remove()` and methods that end in `_` work on the caller's own object. Make a new one.",
+        "changes the words",
+        lambda seen: all(saw["words changed"].item() == 0 for saw in seen.values()),
+        "Your code changes the list of words that it was given.",
+        "`.remove()`, `.sort()`, `.pop()` and `del` work on the caller's own list. Make a new one.",
+    ),
+    Property(
+        "changes the table",
+        unchanged,
+        "Your code changes the table that it was given.",
+        "`/=`, `table[i] = …` and methods that end in `_` overwrite the caller's tensor. Make a new one.",
     ),
     Property(
         "unknown words",
@@ -414,16 +490,16 @@ _NEAREST_PROPERTIES = (
         "`words[i]` is the word of row i.",
     ),
     Property(
-        "the query is among them",
-        lambda seen: _all(seen, lambda found, table, words, query, k: query not in found),
-        "The query itself is among your words.",
-        "Take it out by its row number, before the k best are chosen. Another row may point the same way.",
-    ),
-    Property(
         "another number of words",
         lambda seen: _all(seen, lambda found, table, words, query, k: len(found) == k),
         "You do not return k words.",
         "k words without the query: is it taken out after the choice, or one too many chosen?",
+    ),
+    Property(
+        "the query is among them",
+        lambda seen: _all(seen, lambda found, table, words, query, k: query not in found),
+        "The query itself is among your words.",
+        "Take it out by its row number, before the k best are chosen. Another row may point the same way.",
     ),
     Property(
         "a word twice",
@@ -447,6 +523,12 @@ _NEAREST_PROPERTIES = (
         "cos = (a · b) / (|a| |b|): the dot product of two rows, divided by both lengths.",
     ),
     Property(
+        "a row in the same direction",
+        lambda seen: as_the_reference(seen, _nearest_with_a_twin, NEAREST.reference),
+        "Right unless another row points exactly the same way as the query's.",
+        "That word is the nearest. Take the query out by its row number, not by its cosine or its place.",
+    ),
+    Property(
         "small differences",
         lambda seen: as_the_reference(seen, _nearest_by_small_differences, NEAREST.reference),
         "Right where cosines are far apart, wrong where they are close.",
@@ -468,6 +550,7 @@ NEAREST: Exercise = Exercise(
         _nearest_in_a_square_table,
         _nearest_with_a_twin,
         _nearest_by_small_differences,
+        _nearest_where_words_are_parts_of_words,
     ),
     mistakes=_NEAREST_MISTAKES,
     properties=_NEAREST_PROPERTIES,
@@ -501,14 +584,15 @@ def _answered(
     candidate: Any, table: Tensor, words: Sequence[str], asked: Sequence[tuple[str, str, str, int]]
 ) -> Seen:
     seen: Seen = {}
-    changed = False
+    changed = renamed = False
     for a, b, c, k in asked:
         given, names = table.clone(), list(words)
         found = some_words(a_function(candidate)(given, names, a, b, c, k), asked=_ASKED)
-        changed = changed or not torch.equal(given, table) or names != list(words)
-        call = f"analogy(table, words, {a!r}, {b!r}, {c!r}, {k})"
+        changed = changed or not torch.equal(given, table)
+        renamed = renamed or names != list(words)
+        call = f"analogy({_as_typed(table, words)}, {a!r}, {b!r}, {c!r}, {k})"
         seen[f"{a!r} to {b!r} as {c!r}, k = {k}"] = Text(call, found, (table, words, a, b, c, k))
-    return seen | {"input changed": yes(changed)}
+    return seen | {"input changed": yes(changed), "words changed": yes(renamed)}
 
 
 def _royal_table() -> tuple[Tensor, tuple[str, ...]]:
@@ -570,6 +654,12 @@ def _analogy_with_long_rows(candidate: Any) -> Seen:
     return _answered(candidate, table, _WORDS[:8], asked)
 
 
+def _analogy_where_words_are_parts_of_words(candidate: Any) -> Seen:
+    words = ("man", "woman", "king", "kings", "an", "human", "queen")
+    asked = [("man", "king", "woman", 4), ("kings", "king", "human", 4), ("woman", "kings", "human", 3)]
+    return _answered(candidate, _table(7, 5, seed=260), words, asked)
+
+
 Rows = tuple[Tensor, Tensor, Tensor]
 
 
@@ -614,6 +704,37 @@ def _parallel(table: Tensor, words: Sequence[str], a: str, b: str, c: str, k: in
     return [words[i] for i in order if i not in rows][:k]
 
 
+def _analogy_words_removed(table: Tensor, words: list[str], a: str, b: str, c: str, k: int) -> list[str]:
+    found = _solving()(table, words, a, b, c, k)
+    for word in (a, b, c):
+        words.remove(word)
+    return found
+
+
+def _analogy_names_shifted(table: Tensor, words: Sequence[str], a: str, b: str, c: str, k: int) -> list[str]:
+    """The three rows are taken out of the table, and the names still count them."""
+    unit = _unit(table)
+    rows = [list(words).index(word) for word in (a, b, c)]
+    others = unit[[i for i in range(len(words)) if i not in rows]]
+    order = (others @ (unit[rows[1]] - unit[rows[0]] + unit[rows[2]])).argsort(descending=True)
+    return [words[i] for i in order[:k].tolist()]
+
+
+def _only_two_divided(table: Tensor, words: Sequence[str], a: str, b: str, c: str, k: int) -> list[str]:
+    rows = [list(words).index(word) for word in (a, b, c)]
+    unit = _unit(table)
+    order = _cosines(table, unit[rows[1]] - unit[rows[0]] + table[rows[2]]).argsort(descending=True).tolist()
+    return [words[i] for i in order if i not in rows][:k]
+
+
+def _squares(table: Tensor) -> Tensor:
+    return table / table.square().sum(-1, keepdim=True)
+
+
+def _centred(table: Tensor) -> Tensor:
+    return table - table.mean(0)
+
+
 def _analogy_in_place(table: Tensor, words: Sequence[str], a: str, b: str, c: str, k: int) -> list[str]:
     table /= table.norm(dim=-1, keepdim=True)
     return _solving()(table, words, a, b, c, k)
@@ -632,12 +753,52 @@ _LONG = (
     "cosines = F.normalize(table, dim=-1) @ point",
 )
 _PART = (
-    "Your point is not b - a + c: one of the three has no part in it.",
+    "Your point is not b - a + c: a row of the three has no part in it.",
     "From a to b, the same step from c: c + (b - a).",
     _POINT_LINE,
 )
 
+_BY_SQUARES = (
+    "You divide by the squares of the lengths; the root is missing.",
+    "A length is the root of the sum of squares: `norm(dim=-1)`.",
+    _POINT_LINE,
+)
+
 _ANALOGY_MISTAKES = (
+    Mistake(
+        "changes the words",
+        _analogy_words_removed,
+        *_WORDS_CHANGED,
+        "[word for word in words if word not in (a, b, c)]",
+    ),
+    Mistake("names shifted", _analogy_names_shifted, *_SHIFTED, _OTHERS_LINE),
+    Mistake(
+        "c as it is",
+        _only_two_divided,
+        "You divide the rows of a and b by their lengths, but not the row of c.",
+        "All three are divided before they are added. Take them from one table of unit rows.",
+        _POINT_LINE,
+    ),
+    Mistake(
+        "the step has length 1",
+        _solving(lambda a, b, c: F.normalize(b - a, dim=-1) + c),
+        "You divide the step b - a by its own length; it keeps its length.",
+        "Only the three rows are divided, before they are added and subtracted.",
+        _POINT_LINE,
+    ),
+    Mistake("divided by squares", _solving(prepare=_squares), *_BY_SQUARES),
+    Mistake(
+        "divided by squares everywhere",
+        _solving(prepare=_squares, measure=lambda table, vector: _squares(table) @ vector),
+        *_BY_SQUARES,
+    ),
+    Mistake(
+        "the centre is moved",
+        lambda table, words, a, b, c, k: _solving()(_centred(table), words, a, b, c, k),
+        "The mean of all rows is taken away before the comparison; it should stay.",
+        "Leave the rows where they are; only their lengths are divided out.",
+        _POINT_LINE,
+    ),
     Mistake(
         "the step is turned",
         _solving(lambda a, b, c: a - b + c),
@@ -839,10 +1000,16 @@ _ANALOGY_MISTAKES = (
 
 _ANALOGY_PROPERTIES = (
     Property(
-        "changes its input",
-        lambda seen: seen["analogy king and queen"]["input changed"].item() == 0,
-        "Your code changes the table or the list of words that it was given.",
-        "`/=`, `.sort()`, `.remove()` and methods that end in `_` work on the caller's own object. Make a new one.",
+        "changes the words",
+        lambda seen: all(saw["words changed"].item() == 0 for saw in seen.values()),
+        "Your code changes the list of words that it was given.",
+        "`.remove()`, `.sort()`, `.pop()` and `del` work on the caller's own list. Make a new one.",
+    ),
+    Property(
+        "changes the table",
+        unchanged,
+        "Your code changes the table that it was given.",
+        "`/=`, `table[i] = …` and methods that end in `_` overwrite the caller's tensor. Make a new one.",
     ),
     Property(
         "unknown words",
@@ -851,15 +1018,15 @@ _ANALOGY_PROPERTIES = (
         "`words[i]` is the word of row i.",
     ),
     Property(
-        "a, b or c is among them",
-        lambda seen: _all(seen, lambda found, table, words, a, b, c, k: not {a, b, c} & set(found)),
-        *_AMONG[:2],
-    ),
-    Property(
         "another number of words",
         lambda seen: _all(seen, lambda found, table, words, a, b, c, k: len(found) == k),
         "You do not return k words.",
         "k words without a, b and c: are they taken out after the choice, or too many chosen?",
+    ),
+    Property(
+        "a, b or c is among them",
+        lambda seen: _all(seen, lambda found, table, words, a, b, c, k: not {a, b, c} & set(found)),
+        *_AMONG[:2],
     ),
     Property(
         "a word twice",
@@ -884,8 +1051,15 @@ _ANALOGY_PROPERTIES = (
     ),
     Property(
         "long rows",
-        lambda seen: as_the_reference(seen, _analogy_with_long_rows, ANALOGY.reference),
-        "Right where rows are about equally long, wrong where one is much longer.",
+        lambda seen: (
+            as_the_reference(seen, _analogy_with_long_rows, ANALOGY.reference)
+            or not all(
+                as_the_reference(seen, experiment, ANALOGY.reference)
+                for experiment in ANALOGY.experiments
+                if experiment is not _analogy_with_long_rows
+            )
+        ),
+        "Right for all tables but one, in which two rows are much longer than the others.",
         "Each of the three rows is divided by its length before it is added.",
     ),
 )
@@ -904,6 +1078,7 @@ ANALOGY: Exercise = Exercise(
         _analogy_in_a_square_table,
         _analogy_with_sparse_rows,
         _analogy_with_long_rows,
+        _analogy_where_words_are_parts_of_words,
     ),
     mistakes=_ANALOGY_MISTAKES,
     properties=_ANALOGY_PROPERTIES,

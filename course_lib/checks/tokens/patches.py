@@ -51,6 +51,10 @@ def _patches_of_one_grey_image(candidate: Any) -> Seen:
     }
 
 
+def _patches_of_an_image_without_order(candidate: Any) -> Seen:
+    return {"tokens": a_tensor(candidate(numbers(1, 1, 4, 6, seed=506), 2))}
+
+
 def _patches_in_colour(candidate: Any) -> Seen:
     return {"tokens": a_tensor(candidate(_image(1, 3, 4, 6), 2))}
 
@@ -128,6 +132,15 @@ _LINE = "images.reshape(B, C, H // P, P, W // P, P).permute(0, 2, 4, 1, 3, 5).fl
 _INSIDE = "The order inside a token is colour, row, column: (C, P, P), flattened."
 
 _MISTAKES = (
+    Mistake(
+        "height and width exchanged",
+        lambda images, size: _reference(
+            images.reshape(*images.shape[:2], images.size(3), images.size(2)), size
+        ),
+        "Height and width are exchanged: you cut an image as wide as yours is high.",
+        "The shape is (B, C, H, W): the height stands before the width.",
+        "B, C, H, W = images.shape",
+    ),
     Mistake(
         "a plain reshape",
         lambda images, size: images.reshape(images.size(0), _n_patches(images, size), -1),
@@ -418,6 +431,12 @@ _PROPERTIES = (
         "Along the rows of the patch: the upper left pixel, then its right neighbour.",
     ),
     Property(
+        "another image",
+        lambda seen: agrees(seen, _patches_of_an_image_without_order, PATCHES.reference),
+        "Right for an image of rising whole numbers, wrong for one of other numbers.",
+        "Are the numbers sorted, made whole, or otherwise computed with? Only their places change.",
+    ),
+    Property(
         "colours in another order",
         lambda seen: agrees(seen, _patches_in_colour, PATCHES.reference),
         "Right for a grey image, wrong for one with colours.",
@@ -440,6 +459,7 @@ PATCHES: Exercise = Exercise(
     reference=_reference,
     experiments=(
         _patches_of_one_grey_image,
+        _patches_of_an_image_without_order,
         _patches_in_colour,
         _patches_of_several_images,
         _patches_of_high_images,

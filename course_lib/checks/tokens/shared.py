@@ -29,11 +29,16 @@ def as_the_reference(seen: dict[str, Seen], experiment: Any, reference: Any) -> 
     )
 
 
-def changes(what: str, experiment: str) -> Property:
-    """The answer changed the words it was given: `experiment` saw "input changed"."""
+def unchanged(seen: dict[str, Seen]) -> bool:
+    """Say whether no experiment saw "input changed": some inputs only tempt an answer to change them."""
+    return all(saw["input changed"].item() == 0 for saw in seen.values() if "input changed" in saw)
+
+
+def changes(what: str) -> Property:
+    """The answer changed the words it was given, in one experiment or another."""
     return Property(
         f"changes the {what}",
-        lambda seen: seen[experiment]["input changed"].item() == 0,
+        unchanged,
         f"Your code changes the {what} that it was given.",
         "`.pop()`, `.sort()`, `.remove()`, `del` and assignments work on the caller's own object. Make a copy first.",
     )

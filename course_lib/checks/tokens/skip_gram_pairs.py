@@ -69,6 +69,7 @@ def _pairs_of_words_that_stand_twice(candidate: Any) -> Seen:
         neighbours=([["very", "very", "ripe", "figs"]], 1),
         a_word_in_three_places=([["the", "fig", "and", "the", "plum", "and", "the", "pear"]], 2),
         a_sentence_twice=([["figs", "fall"], ["figs", "fall"]], 1),
+        a_capital_letter=([["The", "figs", "the", "plums", "I", "Eat"]], 2),
     )
 
 
@@ -176,7 +177,7 @@ _WRAPPED = (
     _RANGE_LINE,
 )
 _WIDTH = (
-    "Your window is not as wide as asked.",
+    "Your window has another width than asked.",
     "With window 2 a centre has up to two neighbours before it and two after it.",
     _RANGE_LINE,
 )
@@ -442,7 +443,18 @@ def _within_one(pair: tuple[str, str], sentences: Sentences) -> bool:
 
 _PROPERTIES = (
     left_to_chance("pairs with a wider window"),
-    changes("sentences", "pairs of a sentence"),
+    changes("sentences"),
+    Property(
+        "no words of the sentences",
+        lambda seen: _all(
+            seen,
+            lambda pairs, expected, sentences: (
+                {word for pair in pairs for word in pair} <= {word for words in sentences for word in words}
+            ),
+        ),
+        "Your pairs hold something that is no word of the sentences.",
+        "Words are taken as they stand: not split into letters, or made lower case, and no sign is added.",
+    ),
     Property(
         "across sentences",
         lambda seen: _all(

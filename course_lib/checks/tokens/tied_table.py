@@ -187,7 +187,16 @@ def _tied_first_numbers(candidate: Any) -> Seen:
     return {
         "size of the first numbers": (2 * spread.log2()).round(),
         "mean of the first numbers": (4 * table.mean() / spread).round(),
+        "rows that begin alike": torch.tensor(float(len(table) - len(table.unique(dim=0)))),
     }
+
+
+def _tied_two_modules(candidate: Any) -> Seen:
+    one, other = (
+        _tables(a_module(candidate, (), vocab_size=7, d_model=5), (7, 5))[0].detach().clone()
+        for _ in range(2)
+    )
+    return {"the same first numbers twice": yes(torch.equal(one, other))}
 
 
 class _Tied(nn.Module):
@@ -599,6 +608,18 @@ _PROPERTIES = (
         lambda seen: seen["tied first numbers"]["size of the first numbers"].item() >= 0,
         *_TOO_SMALL[:2],
     ),
+    Property(
+        "rows that begin alike",
+        lambda seen: seen["tied first numbers"]["rows that begin alike"].item() == 0,
+        "Some rows of your table begin with the same numbers; each should have its own.",
+        "The random numbers have the shape (V, D): one draw for each entry, not one row for all.",
+    ),
+    Property(
+        "the same first numbers",
+        lambda seen: seen["tied two modules"]["the same first numbers twice"].item() == 0,
+        "Every module of yours begins with the same numbers; they should be drawn anew.",
+        "Is there a torch.manual_seed, or a generator with a fixed seed, in `__init__`? The caller seeds.",
+    ),
 )
 
 
@@ -614,6 +635,7 @@ TIED_TABLE: Exercise = Exercise(
         _tied_parameters,
         _tied_gradients,
         _tied_first_numbers,
+        _tied_two_modules,
     ),
     mistakes=_MISTAKES,
     properties=_PROPERTIES,

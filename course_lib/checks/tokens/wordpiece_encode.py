@@ -9,14 +9,14 @@ from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import Text
 from course_lib.checks.probe import a_function, yes
 from course_lib.checks.probe_text import some_words
-from course_lib.checks.tokens.shared import changes
+from course_lib.checks.tokens.shared import as_the_reference, changes
 
 STUB = '''
 def wordpiece_encode(word, vocab):
     """Split a word into pieces as BERT does: from the left, each time the longest piece there is.
 
     Args:
-        word: a string without spaces; it may be empty.
+        word: a string without spaces; it may be empty, and as long as it likes.
         vocab: a set of strings. "un" is a piece that begins a word, "##un" the piece that goes on
             with the same letters; either may be there without the other. "[UNK]" is there too.
 
@@ -34,6 +34,14 @@ _ASKED = "a list of strings, the pieces in the order of the word"
 _UNKNOWN = "[UNK]"
 
 
+def _typed(word: str) -> str:
+    """Write a word as a learner could type it; a very long one, which repeats two letters, as a product."""
+    sign, letters = ("##", word[2:]) if word.startswith("##") else ("", word)
+    if len(letters) < 30:
+        return repr(word)
+    return (f"{sign!r} + " if sign else "") + f"{letters[:2]!r} * {len(letters) // 2}"
+
+
 def _pieces(candidate: Any, vocab: set[str], *words: str) -> Seen:
     seen: Seen = {}
     changed = False
@@ -41,7 +49,7 @@ def _pieces(candidate: Any, vocab: set[str], *words: str) -> Seen:
         given = vocab | {_UNKNOWN}
         pieces = some_words(a_function(candidate)(word, given), asked=_ASKED)
         changed = changed or given != vocab | {_UNKNOWN}
-        call = f"wordpiece_encode({word!r}, {{{', '.join(map(repr, sorted(vocab | {_UNKNOWN})))}}})"
+        call = f"wordpiece_encode({_typed(word)}, {{{', '.join(map(_typed, sorted(vocab | {_UNKNOWN})))}}})"
         seen[f"pieces of {word!r}"] = Text(call, pieces, (word, vocab))
     return seen | {"input changed": yes(changed)}
 
@@ -89,7 +97,17 @@ def _wordpiece_the_same_letter_again_and_again(candidate: Any) -> Seen:
 
 
 def _wordpiece_upper_case(candidate: Any) -> Seen:
-    return _pieces(candidate, {"un", "##do", "Un", "##Do"}, "Undo", "unDo", "UNdo")
+    seen = _pieces(candidate, {"un", "##do", "Un", "##Do"}, "Undo", "unDo", "UNdo")
+    return seen | _pieces(candidate, {"Want", "w", "##ant", "GO", "g", "##o"}, "want", "go", "Want")
+
+
+def _wordpiece_a_longer_piece_farther_on(candidate: Any) -> Seen:
+    vocab = {"ab", "a", "##c", "##d", "##bcd", "##b"}
+    return _pieces(candidate, vocab, "abcd", "abbcd", "abcbcd")
+
+
+def _wordpiece_a_very_long_word(candidate: Any) -> Seen:
+    return _pieces(candidate, {"ho", "ho" * 30, "##ho", "##" + "ho" * 40}, "ho" * 110)
 
 
 def _wordpiece_an_empty_word(candidate: Any) -> Seen:
@@ -105,7 +123,9 @@ _EXPERIMENTS = (
     _wordpiece_the_other_kind_of_piece,
     _wordpiece_the_same_letter_again_and_again,
     _wordpiece_upper_case,
+    _wordpiece_a_longer_piece_farther_on,
     _wordpiece_an_empty_word,
+    _wordpiece_a_very_long_word,
 )
 
 Ends = Callable[[str, int], range]
@@ -200,6 +220,28 @@ def _signs_as_letters(word: str, vocab: set[str]) -> list[str]:
     return pieces
 
 
+def _longest_anywhere(word: str, vocab: set[str]) -> list[str]:
+    """The longest piece of the whole word first, wherever it stands, then what is left and right of it."""
+
+    def split(begin: int, end: int) -> list[str] | None:
+        if begin == end:
+            return []
+        for length in range(end - begin, 0, -1):
+            for start in range(begin, end - length + 1):
+                piece = ("##" if start else "") + word[start : start + length]
+                if piece in vocab:
+                    left, right = split(begin, start), split(start + length, end)
+                    return None if left is None or right is None else [*left, piece, *right]
+        return None
+
+    found = split(0, len(word))
+    return [_UNKNOWN] if found is None else found
+
+
+def _first_piece_alone(word: str, vocab: set[str]) -> list[str]:
+    return _piecing()(word, vocab)[:1] if word else []
+
+
 def _fewest(word: str, vocab: set[str]) -> list[str]:
     """The split with the fewest pieces, whatever the greedy way would do."""
     best: dict[int, list[str]] = {0: []}
@@ -258,6 +300,20 @@ _BARE = (
 )
 
 _MISTAKES = (
+    Mistake(
+        "the longest piece anywhere",
+        _longest_anywhere,
+        "You take the longest piece anywhere in the word; it is taken from the left.",
+        "The first piece begins at the first letter, whatever stands farther on. Then comes the rest.",
+        _LONGEST_LINE,
+    ),
+    Mistake(
+        "the first piece alone",
+        _first_piece_alone,
+        "You return the first piece alone; the rest of the word is missing.",
+        "Is there a `return` inside the loop? And does the loop go on where the piece ends?",
+        "while start < len(word): …",
+    ),
     Mistake(
         "the pieces so far, then unknown",
         _piecing(unknown=lambda word, pieces, start: ([*pieces, _UNKNOWN], None)),
@@ -520,7 +576,7 @@ def _letters(pieces: list[str]) -> str:
 
 
 _PROPERTIES = (
-    changes("vocabulary", "wordpiece an unwanted word"),
+    changes("vocabulary"),
     Property(
         "pieces of no vocabulary",
         lambda seen: _all(seen, lambda pieces, word, vocab: set(pieces) <= vocab | {_UNKNOWN}),
@@ -552,6 +608,18 @@ _PROPERTIES = (
         lambda seen: _all(seen, lambda pieces, word, vocab: pieces == [_UNKNOWN] or _letters(pieces) == word),
         "Your pieces, joined without ##, are not the word any more.",
         "After a piece of n letters go on n letters further: the two signs ## are no letters of the word.",
+    ),
+    Property(
+        "long words",
+        lambda seen: (
+            as_the_reference(seen, _wordpiece_a_very_long_word, WORDPIECE_ENCODE.reference)
+            or not all(
+                as_the_reference(seen, experiment, WORDPIECE_ENCODE.reference)
+                for experiment in _EXPERIMENTS[:-1]
+            )
+        ),
+        "Right for short words, wrong for one of 220 letters.",
+        "Is there a limit to the length of a word, as BERT's own code has one, or of a piece? None is asked for.",
     ),
     Property(
         "unknown too often",

@@ -143,7 +143,7 @@ class EmbeddingNeighbours(Explorer):
             f"'{short(self._shown)}'" if self.analogy.value == _NEIGHBOURS else short(self.analogy.value, 40)
         )
         return (
-            f"EmbeddingNeighbours: {len(self._words)} words, {asked}, {self.k.value} nearest by "
+            f"EmbeddingNeighbours: {measured(f'{len(self._words)} words')}, {asked}, {self.k.value} nearest by "
             f"{self.similarity.value}"
         )
 
