@@ -147,6 +147,16 @@ def test_a_loop_without_end_is_stopped_and_said(monkeypatch):
             pass
 
     assert judge("04.softmax", endless).mistake == "a loop without end"
+
+
+def test_an_answer_that_only_waits_is_stopped_too_and_a_slow_machine_is_not_taken_for_it(monkeypatch):
+    def waits(scores):
+        time.sleep(0.2)
+        return scores.softmax(-1)
+
+    assert judge("04.softmax", waits).passed
+    monkeypatch.setattr("course_lib.checks.sandbox.SECONDS_ASLEEP", 0.1)
+    assert judge("04.softmax", waits).mistake == "a loop without end"
     assert judge("04.softmax", lambda scores: scores.softmax(-1)).passed
 
 
@@ -406,3 +416,39 @@ def test_progress_is_shown_empty_first_and_then_filled_so_that_the_stored_output
     empty, filled = tables
     assert "done" not in empty and empty.count("not begun") == len(EXERCISES)
     assert filled.count("✓ done") == 1 and filled.count("not begun") == len(EXERCISES) - 1
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        (lambda: F.cross_entropy(torch.zeros(2, 3, 5), torch.zeros(2, 3, dtype=torch.long)), "cross"),
+        (lambda: torch.cat([torch.zeros(2, 3), torch.zeros(4, 5)], dim=-1), "cat"),
+        (lambda: torch.zeros(2, requires_grad=True).exp().backward(), "backward"),
+        (lambda: twice_backward(), "backward"),
+    ],
+    ids=["cross_entropy", "cat", "no scalar", "second backward"],
+)
+def test_common_exceptions_of_torch_are_put_into_words(code, word):
+    verdict = judge("04.softmax", lambda scores: code())
+    said = f"{verdict.message} {verdict.hint}"
+    assert (
+        word in said.lower() and "RuntimeError" not in verdict.message and "ValueError" not in verdict.message
+    )
+    assert len(verdict.message) <= 83
+
+
+def twice_backward():
+    x = torch.ones(2, requires_grad=True)
+    y = (x * x).sum()
+    y.backward()
+    y.backward()
+
+
+def test_the_picture_of_an_answer_that_is_no_attention_speaks_of_rows_and_columns(monkeypatch):
+    shown = []
+    monkeypatch.setattr("course_lib.checks.show.display", shown.append)
+    with pytest.raises(CheckFailed):
+        check("01.rnn", lambda *given, **named: (torch.zeros(2), torch.zeros(2)))
+    with pytest.raises(CheckFailed):
+        check("03.sinusoidal_positions", lambda length, d_model: torch.zeros(length, d_model))
+    assert shown and not any("quer" in repr(picture) or "key" in repr(picture) for picture in shown)

@@ -362,6 +362,59 @@ def test_going_through_the_merges_once_is_right_for_merges_that_a_training_learn
             )
 
 
+# ── what wrong answers are made of ────────────────────────────────────────────────────────────────────
+
+
+def cut_into_patches(images, size):
+    return F.unfold(images, size, stride=size).transpose(1, 2)
+
+
+def count_all(corpus, spelled=str):
+    counts = {}
+    for word, times in corpus.items():
+        for left, right in itertools.pairwise(word):
+            pair = (spelled(left), spelled(right))
+            counts[pair] = counts.get(pair, 0) + times
+    return counts, min(counts, key=lambda pair: (-counts[pair], pair), default=None)
+
+
+def without_short_words(corpus):
+    for word in [word for word in corpus if len(word) < 2]:
+        del corpus[word]
+    return count_all(corpus)
+
+
+def up_to_a_hundred_letters(word, vocab):
+    return ["[UNK]"] if len(word) > 100 else EXERCISES["02.wordpiece_encode"].reference(word, vocab)
+
+
+def shares_of(weights, neighbour):
+    weights = weights.clone()
+    weights[neighbour] = 0
+    return weights / weights.sum()
+
+
+def a_table_that_begins_with(draw):
+    class TiedEmbedding(nn.Module):
+        def __init__(self, vocab_size, d_model):
+            super().__init__()
+            self.weight = nn.Parameter(draw(vocab_size, d_model) / d_model**0.5)
+
+        def forward(self, tokens):
+            return self.weight[tokens] * self.weight.size(1) ** 0.5
+
+        def unembed(self, x):
+            return x @ self.weight.T
+
+    return TiedEmbedding
+
+
+seeded_table = a_table_that_begins_with(
+    lambda n, d: torch.randn(n, d, generator=torch.Generator().manual_seed(0))
+)
+one_row_for_all = a_table_that_begins_with(lambda n, d: torch.randn(1, d).repeat(n, 1))
+
+
 # ── wrong answers that no mistake in the tables describes ─────────────────────────────────────────────
 
 
@@ -401,6 +454,25 @@ def test_going_through_the_merges_once_is_right_for_merges_that_a_training_learn
             "no method called unembed|√D",
         ),
         ("02.patches", lambda images, size: images.flatten(2).transpose(1, 2), "shape"),
+        ("02.patches", lambda images, size: cut_into_patches(images, size).sort(-1).values, "rising"),
+        ("02.count_pairs", without_short_words, "changes the corpus"),
+        (
+            "02.count_pairs",
+            lambda corpus: count_all({w: n for w, n in corpus.items()}, str.lower),
+            "a symbol that",
+        ),
+        ("02.count_pairs", lambda corpus: (count_all(corpus)[0], (("a", "b"), 3)), "together with its count"),
+        ("02.count_pairs", lambda corpus: (count_all(corpus)[0], ()), "None is asked for"),
+        ("02.wordpiece_encode", up_to_a_hundred_letters, "220 letters"),
+        ("02.skip_gram_pairs", lambda sentences, window: [("<s>", "we")], "no word of the sentences"),
+        ("02.nearest", lambda table, words, query, k: [words.pop()] * k, "list of words"),
+        (
+            "02.negative_shares",
+            lambda counts, neighbour, power=0.75: shares_of(counts.float() ** power + 0.002, neighbour),
+            "a count is 0",
+        ),
+        ("02.tied_table", seeded_table, "begins with the same numbers"),
+        ("02.tied_table", one_row_for_all, "begin with the same numbers"),
     ],
 )
 def test_an_unknown_mistake_is_told_by_its_symptom(exercise_id, answer, part):
@@ -417,3 +489,59 @@ def test_a_power_with_a_caret_is_not_called_unwritten():
 def test_numbers_that_are_nan_both_times_are_not_called_chance():
     verdict = judge("02.negative_shares", lambda counts, neighbour, power=0.75: counts * torch.nan)
     assert verdict.mistake == "not a number"
+
+
+def test_rank_0_as_a_false_value_is_not_called_a_walk_from_the_right():
+    def bpe_encode(word, merges):
+        pieces = list(word)
+        while True:
+            best = where = None
+            for i, pair in enumerate(itertools.pairwise(pieces)):
+                if pair in merges and (not best or merges.index(pair) < best):
+                    best, where = merges.index(pair), i
+            if where is None:
+                return pieces
+            pieces[where : where + 2] = [pieces[where] + pieces[where + 1]]
+
+    assert judge("02.bpe_encode", bpe_encode).mistake == "rank 0 is replaced"
+
+
+def test_a_best_pair_by_places_is_not_called_the_smallest_of_all():
+    def count_pairs(corpus):
+        return count_all(corpus)[0], count_all(dict.fromkeys(corpus, 1))[1]
+
+    assert judge("02.count_pairs", count_pairs).mistake == "the most places"
+
+
+@pytest.mark.parametrize("exercise_id", ["02.nearest", "02.analogy"])
+def test_words_taken_out_of_the_callers_list_are_not_called_a_changed_table(exercise_id):
+    def removing(table, words, *asked):
+        found = EXERCISES[exercise_id].reference(table, list(words), *asked)
+        for word in asked[:-1]:
+            words.remove(word)
+        return found
+
+    assert judge(exercise_id, removing).mistake == "changes the words"
+
+
+def test_counts_are_shown_as_whole_numbers_and_the_call_says_which_result_is_meant(capsys):
+    with pytest.raises(CheckFailed):
+        check("02.count_pairs", lambda corpus: count_all(dict.fromkeys(corpus, 1)))
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "count_pairs({('l', 'o', 'w'): 5, ('l', 'o', 'g'): 2})[0]",
+        "  ('l', 'o'): yours 2, expected 7",
+    ]
+
+
+@pytest.mark.parametrize("exercise_id", ["02.nearest", "02.analogy"])
+def test_the_first_call_about_a_table_can_be_typed_and_gives_what_is_called_expected(exercise_id):
+    diagnosis = diagnose(EXERCISES[exercise_id], lambda table, words, *asked: words[-1:] * asked[-1])
+    scope = {"torch": torch, exercise_id[3:]: EXERCISES[exercise_id].reference}
+    assert eval(diagnosis.expected.call, scope) == diagnosis.expected.gave
+
+
+def test_a_word_of_two_hundred_letters_is_shown_as_a_product():
+    diagnosis = diagnose(EXERCISES["02.wordpiece_encode"], up_to_a_hundred_letters)
+    assert len(diagnosis.expected.call) < 120 and "'ho' * 110" in diagnosis.expected.call
+    scope = {"wordpiece_encode": EXERCISES["02.wordpiece_encode"].reference}
+    assert eval(diagnosis.expected.call, scope) == diagnosis.expected.gave

@@ -239,7 +239,9 @@ def _longest_anywhere(word: str, vocab: set[str]) -> list[str]:
 
 
 def _first_piece_alone(word: str, vocab: set[str]) -> list[str]:
-    return _piecing()(word, vocab)[:1] if word else []
+    """A `return` inside the loop: what comes after the first piece is not even looked at."""
+    fits = [word[:end] for end in range(len(word), 0, -1) if word[:end] in vocab]
+    return fits[:1] if fits or not word else [_UNKNOWN]
 
 
 def _fewest(word: str, vocab: set[str]) -> list[str]:
@@ -308,9 +310,9 @@ _MISTAKES = (
         _LONGEST_LINE,
     ),
     Mistake(
-        "the first piece alone",
+        "a return after the first piece",
         _first_piece_alone,
-        "You return the first piece alone; the rest of the word is missing.",
+        "You return after the first piece; the rest of the word is not looked at.",
         "Is there a `return` inside the loop? And does the loop go on where the piece ends?",
         "while start < len(word): …",
     ),
