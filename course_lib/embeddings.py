@@ -225,7 +225,7 @@ class NegativeSampler:
             if not (again := drawn == avoided).any():
                 break
             drawn[again] = self._draw(int(again.sum()), generator)
-        # A word with nearly all the probability would be drawn again for ever: its places are filled without it.
+        # Where the target has nearly all the probability, drawing again would take for ever.
         for place in (drawn == avoided).nonzero().flatten().tolist():
             others = self.probabilities.clone()
             others[avoided[place]] = 0.0

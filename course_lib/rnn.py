@@ -452,7 +452,7 @@ class Seq2Seq(nn.Module):
         while len(written) < max_len and not ended.all():
             logits, _, state = self.decode(newest, memory, mask, state)
             newest = logits[:, -1].argmax(-1, keepdim=True).masked_fill(ended, eos_id)  # (B, 1)
-            ended = ended | (newest == eos_id)
+            ended = newest == eos_id  # those that had ended, too: they repeat it
             written.append(newest)
         return torch.cat(written, dim=1)
 

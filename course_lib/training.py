@@ -88,7 +88,7 @@ def fit(
     Raises:
         ValueError: a number out of range, a checkpoint that is damaged, belongs to another run or could not be
             written, or a loss that is not one number or hangs on no weight.
-        FloatingPointError: the loss is NaN or infinite; the weights are those before that step.
+        FloatingPointError: the loss or its gradient is NaN or infinite; the weights are those before that step.
     """
     _check_schedule("fit", steps=steps, lr=lr, warmup=warmup, decay=decay)
     _check_whole("fit", 1, accumulate=accumulate)
@@ -222,6 +222,8 @@ def _update(
         (loss / accumulate).backward()
         total += loss.item() / accumulate
     norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf if clip is None else clip).item()
+    if not math.isfinite(norm):  # a finite loss can have such a gradient, as √0 has
+        raise FloatingPointError(f"fit: the gradient of step {step} is {norm}; training stops before it")
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.step()

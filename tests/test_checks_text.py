@@ -433,7 +433,7 @@ one_row_for_all = a_table_that_begins_with(lambda n, d: torch.randn(1, d).repeat
         ("02.embed", lambda table, ids: table[ids].tanh(), "no rows of the table"),
         ("02.embed", lambda table, ids: table[ids.unique(return_inverse=True)[1]], "some are not"),
         ("02.nearest", lambda table, words, query, k: [query] * k, "query itself"),
-        ("02.skip_gram_pairs", lambda sentences, window: [("we", "eat")], "no sentence together"),
+        ("02.skip_gram_pairs", lambda sentences, window: [("we", "eat")], "no word of the sentences"),
         (
             "02.negative_shares",
             lambda counts, neighbour, power=0.75: counts.float().softmax(0),

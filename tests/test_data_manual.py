@@ -39,7 +39,12 @@ def test_the_share_held_out_is_the_one_asked_for():
     assert len(held_out) / 5000 == pytest.approx(0.1, abs=0.02)
 
 
-@pytest.mark.parametrize("share", [0, 1, 1.5])
+@pytest.mark.parametrize("share", [0, 1, 1.5, None])
 def test_a_share_that_splits_nothing_is_named(share):
     with pytest.raises(ValueError, match=f"got {share}"):
         split_by_content(["a"], share)
+
+
+def test_one_text_in_place_of_a_list_is_refused():
+    with pytest.raises(ValueError, match="got one: 'a text'"):
+        split_by_content("a text")

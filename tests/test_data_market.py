@@ -130,8 +130,13 @@ def test_analogies_ask_over_two_pairs_of_roles_both_ways():
         lambda: market.sample_sentences_with("kiwi", "fruit", 0, seed=0),
         lambda: market.sample_sentences_with("", "fruit", 3, seed=0),
         lambda: market.sample_sentences_with("two kiwis", "fruit", 3, seed=0),
+        lambda: market.sample_sentences(5.0, seed=0),
+        lambda: market.sample_sentences_with("kiwi", "fruit", 1.5, seed=0),
+        lambda: market.sample_sentences_with(None, "fruit", 1, seed=0),
     ],
 )
 def test_numbers_and_kinds_that_do_not_fit_are_refused(action):
-    with pytest.raises(ValueError, match=r"got (7|0|'people'|'fruit' and 0|''|'two kiwis')"):
+    with pytest.raises(
+        ValueError, match=r"got (7|0|'people'|'fruit' and 0|''|'two kiwis'|5.0|'fruit' and 1.5|None)"
+    ):
         action()

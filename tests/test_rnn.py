@@ -108,9 +108,9 @@ def test_a_gru_whose_update_gate_is_one_keeps_its_state_and_a_reset_of_zero_hide
 
 
 def test_reversing_within_lengths_turns_the_real_steps_and_leaves_the_padding():
-    x = torch.tensor([[1, 2, 3, 0, 0], [4, 5, 6, 7, 8]])
+    x = torch.tensor([[1, 2, 3, 0, 9], [4, 5, 6, 7, 8]])
     turned = reverse_within(x, torch.tensor([3, 5]))
-    assert turned.tolist() == [[3, 2, 1, 0, 0], [8, 7, 6, 5, 4]]
+    assert turned.tolist() == [[3, 2, 1, 0, 9], [8, 7, 6, 5, 4]]
     assert torch.equal(reverse_within(turned, torch.tensor([3, 5])), x)
 
 
@@ -374,7 +374,17 @@ def written(**changes):
     return seq2seq(True).greedy(SOURCE, **(ids | changes))
 
 
-@pytest.mark.parametrize("temperature", [1e-3, 1e-40, 1e-300])
+def test_writing_keeps_no_graph_for_gradients():
+    seen = []
+    model, reader = seq2seq(True), language_model()
+    for module in (model.decoder, reader.rnn):
+        module.register_forward_hook(lambda *_: seen.append(torch.is_grad_enabled()))
+    model.greedy(SOURCE, src_pad_id=PAD, bos_id=SOS, eos_id=EOS, max_len=2)
+    generate(reader, torch.tensor([[1]]), 2)
+    assert len(seen) >= 3 and not any(seen)
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 2e-38, 1e-40, 1e-300])
 def test_the_smallest_temperatures_take_the_likeliest_token(temperature):
     torch.manual_seed(0)
     model, prompt = randomised(language_model()), torch.tensor([[1, 2]])

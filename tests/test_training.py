@@ -527,6 +527,19 @@ def test_a_loss_that_is_no_number_stops_before_it_ruins_the_weights():
     assert torch.equal(weights_of(model), before)
 
 
+@pytest.mark.parametrize("clip", [1.0, None])
+def test_a_gradient_that_is_no_number_stops_before_it_ruins_the_weights(clip):
+    model = a_model()
+    before = weights_of(model)
+
+    def root_of_zero(model, batch):
+        return (loss_of(model, batch) * 0).sqrt()
+
+    with pytest.raises(FloatingPointError, match="the gradient of step 0 is (nan|inf)"):
+        fit(model, draw_batch, root_of_zero, steps=2, lr=0.1, clip=clip, progress=False)
+    assert torch.equal(weights_of(model), before)
+
+
 def test_the_bar_is_silent_where_it_is_not_wanted(capsys):
     with progress_bar(3, "training", shown=False) as bar:
         bar.update(3)
