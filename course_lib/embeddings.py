@@ -313,7 +313,7 @@ def analogy(table: Tensor, words: Sequence[str], a: str, b: str, c: str, k: int)
 def _best(
     table: Tensor, words: Sequence[str], vector: Tensor, left_out: list[int], k: int
 ) -> list[tuple[str, float]]:
-    cosines = cosine_similarity_table(vector.detach().unsqueeze(0), table.detach())[0]  # (V,)
+    cosines = cosine_similarity_table(vector.unsqueeze(0), table)[0]  # (V,)
     ranked = cosines.argsort(descending=True, stable=True).tolist()
     places = [place for place in ranked if place not in left_out]
     return [(words[place], cosines[place].item()) for place in places[:k]]

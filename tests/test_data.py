@@ -1,5 +1,7 @@
 """The toy worlds: what a lesson relies on is so."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -27,6 +29,13 @@ def test_sampled_sentences_hold_one_apple_and_more_of_their_own_side(n_others):
         apple.embed(tokens)
     assert sentences == apple.sample_sentences(40, seed=3, n_others=n_others)
     assert sentences != apple.sample_sentences(40, seed=4, n_others=n_others)
+
+
+def test_neither_the_place_of_a_word_nor_that_of_a_sentence_tells_its_side():
+    sentences = apple.sample_sentences(200, seed=0)
+    assert 0.3 < sum(tokens.index("apple") >= len(tokens) / 2 for tokens, _ in sentences) / 200 < 0.7
+    sides = [side for _, side in sentences]
+    assert 60 < sum(one == other for one, other in itertools.pairwise(sides)) < 140
 
 
 def test_no_word_is_no_point():

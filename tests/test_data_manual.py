@@ -1,11 +1,13 @@
 """Python's manual: real prose, each paragraph once, split by what it says."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from course_lib.data import manual
 from course_lib.data.manual import docstrings, manual_paragraphs, split_by_content
 
 
@@ -48,3 +50,16 @@ def test_a_share_that_splits_nothing_is_named(share):
 def test_one_text_in_place_of_a_list_is_refused():
     with pytest.raises(ValueError, match="got one: 'a text'"):
         split_by_content("a text")
+
+
+def test_the_order_is_that_of_the_names_wherever_the_files_come_from(monkeypatch, tmp_path):
+    backwards = dict(reversed(manual.topics.topics.items()))
+    expected = manual_paragraphs()
+    monkeypatch.setattr(manual.topics, "topics", backwards)
+    assert manual_paragraphs() == expected
+    said = "The module called {} says what it does in a sentence of its own."
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.py").write_text(f'"""{said.format(name)}"""')
+    monkeypatch.setattr(manual.sysconfig, "get_paths", lambda: {"stdlib": tmp_path})
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: sorted(self.glob(pattern), reverse=True))
+    assert docstrings() == [said.format(name) for name in ("a", "b", "c")]

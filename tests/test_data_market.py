@@ -140,3 +140,11 @@ def test_numbers_and_kinds_that_do_not_fit_are_refused(action):
         ValueError, match=r"got (7|0|'people'|'fruit' and 0|''|'two kiwis'|5.0|'fruit' and 1.5|None)"
     ):
         action()
+
+
+def test_the_kinds_come_in_random_order():
+    about_people = [
+        bool(set(words) & {p for g in market.PRONOUNS for p in g.values()}) for words in SENTENCES
+    ]
+    every_fifth = [set(about_people[place::5]) for place in range(5)]
+    assert all(kinds == {True, False} for kinds in every_fifth)

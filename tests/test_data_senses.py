@@ -29,6 +29,14 @@ def test_no_prompt_is_on_both_sides_of_the_split(seed):
     assert len(held_out) / len(senses.sentences()) == pytest.approx(0.2, abs=0.01)
 
 
+def test_every_sense_is_on_both_sides_of_the_split_and_another_seed_splits_otherwise():
+    training, held_out = senses.split()
+    meanings = {(word, name) for word, meanings in senses.SENSES.items() for name in meanings}
+    for side in (training, held_out):
+        assert {(sentence.prompt[-1], sentence.sense) for sentence in side} == meanings
+    assert held_out == senses.split(seed=0)[1] != senses.split(seed=1)[1]
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1, None])
 def test_a_share_that_splits_nothing_is_named(share):
     with pytest.raises(ValueError, match=f"between 0 and 1, got {share}"):

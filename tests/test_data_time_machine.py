@@ -11,7 +11,7 @@ from course_lib.torchvision_ops import define_missing_torchvision_ops
 define_missing_torchvision_ops()
 from d2l import torch as d2l  # noqa: E402
 
-BOOK = "The Time Machine\n\n\n\nI\n\nThe Time Traveller\r\nwas expounding.\n"
+BOOK = "The Time Machine\n\n\n\nI\n\nThe Time Traveller\r\nwas expounding.\r\n\r\nHe smiled.\n"
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_the_book_comes_as_paragraphs_of_one_line_and_is_fetched_once(
 ):
     calls: list[str] = []
     monkeypatch.setattr(d2l, "download", delivering(BOOK, calls))
-    wanted = ["The Time Machine", "I", "The Time Traveller was expounding."]
+    wanted = ["The Time Machine", "I", "The Time Traveller was expounding.", "He smiled."]
     assert time_machine.time_machine_paragraphs(tmp_path / "data") == wanted
     assert time_machine.time_machine_paragraphs(tmp_path / "data") == wanted
     assert len(calls) == 1 and calls[0].endswith("timemachine.txt")

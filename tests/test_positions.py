@@ -148,6 +148,13 @@ def test_rotating_token_by_token_with_start_equals_rotating_the_whole(layout):
     torch.testing.assert_close(torch.cat(steps, dim=-2), rotate(x, layout=layout), rtol=0, atol=0)
 
 
+@layouts
+def test_far_positions_are_turned_as_exactly_as_near_ones(layout):
+    x = torch.randn(3, 8)
+    exact = rotate(x.double(), 90_000, layout=layout)
+    torch.testing.assert_close(rotate(x, 90_000, layout=layout).double(), exact, rtol=0, atol=1e-6)
+
+
 def test_rotating_keeps_the_dtype_and_lets_gradients_through():
     assert rotate(torch.randn(3, 4).bfloat16()).dtype == torch.bfloat16
     x = torch.randn(3, 4, requires_grad=True)

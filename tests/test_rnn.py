@@ -508,6 +508,8 @@ def test_the_smallest_seq2seq_and_ids_of_32_bits_are_read(attention):
         (lambda: RNNLanguageModel(vocab_size=5, d_model=2, rnn=nn.GRU(2, 3)), "d_input = None in GRU"),
         (lambda: RNNLanguageModel(vocab_size=5.0, d_model=2, rnn=RNN(d_input=2, d_hidden=3)), "= 5.0"),
         (lambda: language_model()(None), "tokens .*a NoneType"),
+        (lambda: language_model()(torch.empty(1, 0).long()), r"at least one token, got shape \(1, 0\)"),
+        (lambda: generate(language_model(), torch.empty(1, 0).long(), 3), r"T ≥ 1, got shape \(1, 0\)"),
         (lambda: language_model()(torch.ones(1, 2).byte()), "int64 or int32, got dtype torch.uint8"),
         (lambda: generate(language_model(), [[1]], 3), "prompt .*a list"),
         (lambda: generate(language_model(), torch.tensor([[1.0]]), 0), "float32"),

@@ -110,15 +110,37 @@ def test_the_gradient_norm_that_is_written_down_is_the_one_before_clipping():
     assert run(model, steps=1, clip=1e-3).grad_norms[0] == pytest.approx(norm, rel=1e-5)
 
 
+def test_without_a_clip_any_gradient_is_let_through():
+    free, wide, narrow = a_model(), a_model(), a_model()
+    run(free, steps=5, clip=None)
+    run(wide, steps=5, clip=1e9)
+    run(narrow, steps=5, clip=1.0)
+    assert torch.equal(weights_of(free), weights_of(wide))
+    assert not torch.allclose(weights_of(free), weights_of(narrow), atol=1e-5)
+
+
+def test_a_model_is_trained_in_training_mode_also_when_it_comes_in_evaluation_mode():
+    modes = []
+
+    def watched(model, batch):
+        modes.append(model.training)
+        return loss_of(model, batch)
+
+    fit(a_model().eval(), draw_batch, watched, steps=2, lr=0.1, progress=False)
+    assert modes == [True, True]
+
+
 def test_accumulating_two_batches_is_one_batch_of_twice_the_size():
     halves, whole = a_model(), a_model()
-    run(halves, steps=5, accumulate=2)
+    of_halves = run(halves, steps=5, accumulate=2)
 
     def both(generator):
         (x1, y1), (x2, y2) = draw_batch(generator), draw_batch(generator)
         return torch.cat([x1, x2]), torch.cat([y1, y2])
 
-    fit(whole, both, loss_of, steps=5, lr=0.02, progress=False)
+    of_whole = fit(whole, both, loss_of, steps=5, lr=0.02, progress=False)
+    assert of_halves.losses == pytest.approx(of_whole.losses, rel=1e-4)
+    assert of_halves.grad_norms == pytest.approx(of_whole.grad_norms, rel=1e-4)
     torch.testing.assert_close(weights_of(halves), weights_of(whole), rtol=1e-5, atol=1e-6)
 
 
@@ -386,6 +408,46 @@ def test_a_checkpoint_of_another_recipe_is_refused_by_name(tmp_path):
         run(a_model(), steps=3, lr=0.03, checkpoint=file)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": 4},
+        {"warmup": 1},
+        {"decay": "none"},
+        {"clip": None},
+        {"accumulate": 2},
+        {"weight_decay": 0.1},
+        {"seed": 1},
+    ],
+    ids=str,
+)
+def test_every_setting_belongs_to_the_recipe(tmp_path, change):
+    file = tmp_path / "run.safetensors"
+    run(a_model(), steps=3, checkpoint=file)
+    with pytest.raises(ValueError, match=f"was written with {next(iter(change))} = "):
+        run(a_model(), **({"steps": 3, "checkpoint": file} | change))
+
+
+def test_a_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(tmp_path, monkeypatch):
+    file, order = tmp_path / "weights.safetensors", []
+    save_atomically(file, {"a": torch.ones(2)}, {})
+    real_fsync, real_replace = os.fsync, os.replace
+
+    def fsync(number):
+        order.append("written")
+        real_fsync(number)
+
+    def replace(source, target):
+        order.append(str(os.getpid()) in Path(source).name)  # two processes do not share it
+        assert torch.equal(load_tensors(target)[0]["a"], torch.ones(2))
+        real_replace(source, target)
+
+    monkeypatch.setattr("course_lib.training.os.fsync", fsync)
+    monkeypatch.setattr("course_lib.training.os.replace", replace)
+    save_atomically(file, {"a": torch.zeros(2)}, {})
+    assert order == ["written", True]
+
+
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     file = tmp_path / "run.safetensors"
     run(a_model(), steps=3, checkpoint=file)
@@ -519,11 +581,12 @@ def test_numbers_of_numpy_are_numbers_also_in_the_file(tmp_path):
     assert run(a_model(), checkpoint=file, steps=3, lr=0.5, warmup=1, seed=1) == history
 
 
-def test_a_loss_that_is_no_number_stops_before_it_ruins_the_weights():
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_before_it_ruins_the_weights(wrong):
     model = a_model()
     before = weights_of(model)
-    with pytest.raises(FloatingPointError, match="the loss of step 0 is nan"):
-        fit(model, draw_batch, lambda m, batch: loss_of(m, batch) * math.nan, steps=2, lr=0.1, progress=False)
+    with pytest.raises(FloatingPointError, match=f"the loss of step 0 is {wrong}"):
+        fit(model, draw_batch, lambda m, b: loss_of(m, b) * wrong, steps=2, lr=0.1, progress=False)
     assert torch.equal(weights_of(model), before)
 
 
@@ -535,7 +598,7 @@ def test_a_gradient_that_is_no_number_stops_before_it_ruins_the_weights(clip):
     def root_of_zero(model, batch):
         return (loss_of(model, batch) * 0).sqrt()
 
-    with pytest.raises(FloatingPointError, match="the gradient of step 0 is (nan|inf)"):
+    with pytest.raises(FloatingPointError, match=r"the gradient of step 0 is (nan|inf)"):
         fit(model, draw_batch, root_of_zero, steps=2, lr=0.1, clip=clip, progress=False)
     assert torch.equal(weights_of(model), before)
 

@@ -54,6 +54,23 @@ def test_another_recipe_or_other_data_is_another_model(home, change):
     assert len(list(home.glob("*.safetensors"))) == 2
 
 
+def test_the_order_of_a_recipe_does_not_matter_and_its_seed_decides_the_first_weights(home):
+    def ask(recipe, n_outputs=3):
+        def build():
+            return nn.Linear(2, n_outputs)
+
+        return zoo.trained("tiny", recipe, "data", build, calls.append, progress=False)
+
+    calls: list[nn.Module] = []
+    first = ask({"seed": 5, "steps": 1})
+    again = ask({"steps": 1, "seed": 5})
+    assert len(calls) == 1 and torch.equal(first.weight, again.weight)
+    torch.manual_seed(5)
+    assert torch.equal(first.weight, nn.Linear(2, 3).weight)
+    # The code that builds it has changed since the file was written: it is made anew.
+    assert ask({"seed": 5, "steps": 1}, n_outputs=4).weight.shape == (4, 2) and len(calls) == 2
+
+
 @pytest.mark.parametrize("damage", ["cut", "one bit", "empty", "other"])
 def test_a_damaged_file_is_noticed_and_made_anew(home, damage):
     trainer = Trainer()
@@ -154,6 +171,10 @@ def test_the_stages_lead_from_words_to_the_next_word(reader):
     assert list(stages) == ["embed", "attend", "mlp", "unembed"]
     torch.testing.assert_close(stages["attend"] + reader.mlp(stages["attend"]), stages["mlp"])
     assert torch.equal(reader(tokens), stages["unembed"])
+
+
+def test_the_small_reader_reads_as_many_words_as_it_has_places(reader):
+    assert reader(torch.zeros(1, senses.MAX_LEN, dtype=torch.int32)).shape == (1, 8, len(senses.WORDS))
 
 
 def test_the_small_reader_sees_no_future(reader):

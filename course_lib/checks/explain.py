@@ -331,15 +331,45 @@ _KNOWN_ERRORS = (
         "Is something frozen (`requires_grad = False`) or inside torch.no_grad()?",
     ),
     (
+        "tensors used as indices must be",
+        "an index that is no whole number",
+        "A tensor is indexed with numbers that are no whole numbers.",
+        "Ids and places are integers: `.long()`, or make them with `torch.arange` or `torch.tensor([0, 1])`.",
+    ),
+    (
+        "argument #1 'indices'",
+        "ids and table exchanged",
+        "F.embedding gets its two arguments in the wrong order, or ids with fractions.",
+        "It is `F.embedding(ids, table)`: the ids first, and they are whole numbers.",
+    ),
+    (
+        "'weight' must be 2-D",
+        "ids and table exchanged",
+        "F.embedding gets its two arguments in the wrong order.",
+        "It is `F.embedding(ids, table)`: the ids first.",
+    ),
+    (
+        "can't be cast to the desired output type",
+        "fractions written into whole numbers",
+        "A result with fractions is to be written into a tensor of whole numbers.",
+        "`.float()` first, and no method that ends in `_`: it writes into the tensor it is called on.",
+    ),
+    (
+        "indices must be integers",
+        "a name in place of a number",
+        "A list or a string is indexed with something that is no whole number.",
+        "Is it a dict that you want, or `words.index(word)`?",
+    ),
+    (
         "not enough values to unpack",
         "an unpacking that does not fit",
-        "More names stand left of the `=` than there are values to the right.",
+        "More names stand left of the `=` or the `in` than there are values to the right.",
         "Print the shape, or what the function returns, just before that line.",
     ),
     (
         "too many values to unpack",
         "an unpacking that does not fit",
-        "Fewer names stand left of the `=` than there are values to the right.",
+        "Fewer names stand left of the `=` or the `in` than there are values to the right.",
         "Print the shape, or what the function returns, just before that line. (Of a dict, `.items()` gives pairs.)",
     ),
     (
@@ -389,6 +419,12 @@ _KNOWN_ERRORS = (
         "None in place of a thing",
         "Somewhere a value is None that should be a thing.",
         "Does a function that you call not return anything? `list.sort()`, `.append()`, `.update()` give None.",
+    ),
+    (
+        "object is not iterable",
+        "a loop over one thing",
+        "A loop, or a function that wants many things, gets a single one.",
+        "`range(n)` counts to n; `for thing in things` wants the list, not its length.",
     ),
     (
         "argument is empty",
