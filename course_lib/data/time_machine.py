@@ -34,7 +34,7 @@ def time_machine_paragraphs(folder: str | Path | None = None) -> list[str]:
             path.unlink(missing_ok=True)
             raise RuntimeError("The Time Machine: what was downloaded is not the book; try again later")
     text = path.read_text(encoding="utf-8")
-    paragraphs = (" ".join(paragraph.split()) for paragraph in text.replace("\r", "").split("\n\n"))
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
     return [paragraph for paragraph in paragraphs if paragraph]
 
 
