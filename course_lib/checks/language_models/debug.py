@@ -147,6 +147,12 @@ def _losses(result: Any) -> Tensor:
             "Your list holds tensors with their graphs; floats are asked for.",
             "Each of them keeps all that led to it in memory, for as long as the list lives: loss.item().",
         )
+    if any(isinstance(loss, Tensor) for loss in result):
+        raise WrongReturn(
+            "tensors in place of floats",
+            "Your list holds tensors; floats are asked for.",
+            "`loss.item()` is the number of a tensor as a float.",
+        )
     for loss in result:
         if not isinstance(loss, (int, float)) and not hasattr(loss, "item"):
             raise WrongReturn(
@@ -219,6 +225,14 @@ def _one_row(candidate: Any) -> Seen:
 def _pieces_that_fit(candidate: Any) -> Seen:
     seen, model = _updated(candidate, _text(28, 5, 450), 5, 4, 3, seed=460)
     return seen | {"_widths": torch.tensor([float(question.size(1)) for question in model.asked])}
+
+
+def _ten_pieces(candidate: Any) -> Seen:
+    """42 tokens in 2 rows of 21: ten pieces of 2, and every token its own id."""
+    seen, model = _updated(candidate, torch.arange(42), 42, 2, 2, seed=465)
+    firsts = [float(question.flatten()[0]) for question in model.asked]
+    repeats = len(set(firsts)) < len(firsts)
+    return seen | {"_repeats": yes(repeats), "_in order": yes(repeats or firsts == sorted(firsts))}
 
 
 def _loud_guesses(candidate: Any) -> Seen:
@@ -694,6 +708,12 @@ _CRASH, _CRASH_MESSAGE, _CRASH_HINT = crashes_in(
 
 _DEBUG_PROPERTIES = (
     left_to_chance("one piece"),
+    Property(
+        "stops at a last piece of one guess",
+        lambda seen: _SEVERAL in seen or "one row" in seen or "pieces that fit" not in seen,
+        "Your code stops where the last piece holds a single guess.",
+        "Print where each piece begins and ends. The last guess of a part is for its last token.",
+    ),
     Property("stops at the second piece", _CRASH, _CRASH_MESSAGE, _CRASH_HINT),
     Property(
         "another number of rows",
@@ -712,6 +732,18 @@ _DEBUG_PROPERTIES = (
         lambda seen: len(seen[_SEVERAL]["_rows"]) <= max(1, seen[_SEVERAL]["number of updates"].item()),
         "The model is asked more often than there are losses in your list.",
         "One question, one loss and one update for each piece; that loss is kept, as it was before the update.",
+    ),
+    Property(
+        "read again",
+        lambda seen: seen["ten pieces"]["_repeats"].item() == 0,
+        "The model is asked about the same piece of the text more than once.",
+        "One pass: each piece is read once, and one update follows.",
+    ),
+    Property(
+        "another order",
+        lambda seen: seen["ten pieces"]["_in order"].item() == 1,
+        "The pieces are not read in the order of the text.",
+        "The state goes on from piece to piece, so they must follow each other: from the first to the last.",
     ),
     Property(
         "other tokens are read",
@@ -816,6 +848,7 @@ DEBUG: Exercise = Exercise(
         _a_model_that_knows_the_text,
         _one_row,
         _pieces_that_fit,
+        _ten_pieces,
         _loud_guesses,
         _with_momentum,
     ),

@@ -238,6 +238,20 @@ def _labels_column_by_column(model: nn.Module, tokens: Tensor, pad_id: int) -> T
     )
 
 
+def _logits_column_by_column(model: nn.Module, tokens: Tensor, pad_id: int) -> Tensor:
+    logits = model(tokens[:, :-1]).transpose(0, 1).flatten(0, 1)
+    return F.cross_entropy(logits, tokens[:, 1:].flatten(), ignore_index=pad_id)
+
+
+def _reads_the_words_to_guess_those_before(model: nn.Module, tokens: Tensor, pad_id: int) -> Tensor:
+    return F.cross_entropy(model(tokens[:, 1:]).transpose(1, 2), tokens[:, :-1], ignore_index=pad_id)
+
+
+def _reads_its_own_guesses(model: nn.Module, tokens: Tensor, pad_id: int) -> Tensor:
+    logits = model(model(tokens[:, :-1]).argmax(-1))
+    return F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], ignore_index=pad_id)
+
+
 def _pad_labels_overwritten(model: nn.Module, tokens: Tensor, pad_id: int) -> Tensor:
     logits, labels = model(tokens[:, :-1].clone()), tokens[:, 1:]
     labels[labels == pad_id] = -100
@@ -346,6 +360,27 @@ def _loss_mistakes() -> tuple[Mistake, ...]:
         Mistake("no shift, without the first", _loss(guess=slice(1, None), word=slice(1, None)), *_NO_SHIFT),
         Mistake("no shift, without the last", _loss(guess=slice(None, -1), word=slice(None, -1)), *_NO_SHIFT),
         Mistake("the wrong way", _loss(guess=slice(1, None), word=slice(None, -1)), *_WRONG_WAY),
+        Mistake(
+            "inputs and labels exchanged",
+            _reads_the_words_to_guess_those_before,
+            "Inputs and labels are exchanged: each guess is compared with a token before.",
+            "It reads from <sos> on, tokens[:, :-1], and guesses what comes after: tokens[:, 1:].",
+            "inputs, labels = tokens[:, :-1], tokens[:, 1:]",
+        ),
+        Mistake(
+            "reads its own guesses",
+            _reads_its_own_guesses,
+            "The model is asked again with its own guesses; it should read the true tokens.",
+            "Teacher forcing: whatever the model guesses, it reads what stands in the sentence. Ask it once.",
+            "logits = model(tokens[:, :-1])",
+        ),
+        Mistake(
+            "logits column by column",
+            _logits_column_by_column,
+            "The logits are laid out column by column, the labels row by row.",
+            "Before both are made flat their axes must stand in the same order: (B, T) in front.",
+            "F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=pad_id)",
+        ),
         Mistake(
             "two ahead",
             _loss(guess=slice(None, -2), word=slice(2, None)),

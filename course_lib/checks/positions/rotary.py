@@ -28,7 +28,7 @@ def rotate(x, start):
     Args:
         x: queries or keys, (B, T, Dh); Dh is even.
         start: the position of the first token, an int: 0 for a whole sentence, more in step-by-step
-            decoding, as large as you like. The others follow: start + 1, start + 2, …
+            decoding, in the thousands. The others follow: start + 1, start + 2, …
 
     Returns:
         The shape of x. x itself stays as it was, and gradients flow back to it.
@@ -82,7 +82,7 @@ def _turning_a_long_text(candidate: Any) -> Seen:
         raise WrongReturn(
             "ends too early",
             f"Where start is large, your code stops with {type(error).__name__}."[:83],
-            f"Is there a table of a fixed length? start may be as large as you like. Python says: {error}",
+            f"Is there a table of a fixed length? start may be in the thousands. Python says: {error}",
         ) from error
     last = a_tensor(candidate(numbers(1, 60, 12, seed=7), 40))[:, -3:]
     right = far.shape == expected.shape and torch.allclose(far.double(), expected.double(), atol=3e-2)

@@ -73,8 +73,9 @@ def short(text: str, longest: int = 12) -> str:
 
 
 def digits_of(value: float) -> str:
-    """Write a number with three significant digits."""
-    return f"{value:.3g}".replace("-", "−")
+    """Write a number with three significant digits; from 1,000 to a million, whole."""
+    text = f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+    return text.replace("-", "−")
 
 
 def label_axis(ax: Axes, axis: str, labels: Sequence[str], cell: float) -> None:
