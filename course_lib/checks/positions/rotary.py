@@ -28,7 +28,7 @@ def rotate(x, start):
     Args:
         x: queries or keys, (B, T, Dh); Dh is even.
         start: the position of the first token, an int: 0 for a whole sentence, more in step-by-step
-            decoding, in the thousands. The others follow: start + 1, start + 2, …
+            decoding; it may be in the thousands. The others follow: start + 1, start + 2, …
 
     Returns:
         The shape of x. x itself stays as it was, and gradients flow back to it.
