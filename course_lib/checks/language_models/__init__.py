@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from course_lib.checks.language_models.bidirectional import BIDIRECTIONAL
 from course_lib.checks.language_models.clip import CLIP
-from course_lib.checks.language_models.debug import DEBUG
+from course_lib.checks.language_models.debug_this_run import DEBUG
 from course_lib.checks.language_models.distance import DISTANCE
 from course_lib.checks.language_models.generate import GENERATE
 from course_lib.checks.language_models.loss import LOSS
