@@ -126,32 +126,34 @@ def fit(
     batches = torch.Generator().manual_seed(int(seed))
     history = History()
     was_training = model.training
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(seed))
-        if path is not None and path.exists():
-            read_checkpoint(path, model, optimiser, batches, history, recipe)
-        first = len(history.losses)
-        model.train()
-        with progress_bar(steps, description, first, progress) as bar:
-            for step in range(first, steps):
-                rate = learning_rate(step, steps=steps, lr=lr, warmup=warmup, decay=decay)
-                loss, norm = _update(
-                    model, optimiser, draw_batch, loss_of, batches, rate, clip, accumulate, step
-                )
-                history.losses.append(loss)
-                history.grad_norms.append(norm)
-                done = step + 1
-                if validate is not None and (
-                    done == steps or (validate_every and done % validate_every == 0)
-                ):
-                    history.validations.append((done, evaluate(model, validate)))
-                if path is not None and (
-                    done == steps or (checkpoint_every and done % checkpoint_every == 0)
-                ):
-                    write_checkpoint(path, model, optimiser, batches, history, recipe)
-                bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
-                bar.update()
-    model.train(was_training)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(seed))
+            if path is not None and path.exists():
+                read_checkpoint(path, model, optimiser, batches, history, recipe)
+            first = len(history.losses)
+            model.train()
+            with progress_bar(steps, description, first, progress) as bar:
+                for step in range(first, steps):
+                    rate = learning_rate(step, steps=steps, lr=lr, warmup=warmup, decay=decay)
+                    loss, norm = _update(
+                        model, optimiser, draw_batch, loss_of, batches, rate, clip, accumulate, step
+                    )
+                    history.losses.append(loss)
+                    history.grad_norms.append(norm)
+                    done = step + 1
+                    if validate is not None and (
+                        done == steps or (validate_every and done % validate_every == 0)
+                    ):
+                        history.validations.append((done, evaluate(model, validate)))
+                    if path is not None and (
+                        done == steps or (checkpoint_every and done % checkpoint_every == 0)
+                    ):
+                        write_checkpoint(path, model, optimiser, batches, history, recipe)
+                    bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+                    bar.update()
+    finally:  # also when somebody stops it
+        model.train(was_training)
     return history
 
 

@@ -199,6 +199,17 @@ def test_the_model_comes_back_in_the_mode_it_was_given_in(training):
     assert model.training is training
 
 
+def test_a_model_in_evaluation_mode_comes_back_in_it_also_when_the_run_is_stopped():
+    model = a_model().eval()
+
+    def interrupted(generator):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, interrupted, loss_of, steps=2, lr=0.1, progress=False)
+    assert not model.training
+
+
 # --- resuming ----------------------------------------------------------------------------------------------
 
 
