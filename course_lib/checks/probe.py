@@ -99,11 +99,8 @@ def a_function(candidate: Any) -> Callable:
     return candidate
 
 
-def a_module(candidate: Any, layers: Sequence[str], **sizes: int) -> nn.Module:
-    """Build the candidate's module and give its linear layers random weights, the same for everybody.
-
-    Weights as large as these make every detail visible; at default initialisation many would hide.
-    """
+def built(candidate: Any, **sizes: int) -> nn.Module:
+    """Build the candidate's module, or say kindly why there is none."""
     if isinstance(candidate, nn.Module):
         raise WrongReturn(
             "an instance in place of the class",
@@ -123,6 +120,15 @@ def a_module(candidate: Any, layers: Sequence[str], **sizes: int) -> nn.Module:
             "Your class is no nn.Module, or your function built none.",
             "Begin with `class …(nn.Module):` and call `super().__init__()` first.",
         )
+    return module
+
+
+def a_module(candidate: Any, layers: Sequence[str], **sizes: int) -> nn.Module:
+    """Build the candidate's module and give its linear layers random weights, the same for everybody.
+
+    Weights as large as these make every detail visible; at default initialisation many would hide.
+    """
+    module = built(candidate, **sizes)
     width = next(iter(sizes.values()))
     for number, name in enumerate(layers):
         layer = getattr(module, name, None)

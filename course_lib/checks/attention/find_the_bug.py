@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from course_lib.checks.attention.multi_head import Heads, published_merge
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
-from course_lib.checks.explain import WrongReturn, line_of
-from course_lib.checks.probe import a_function, numbers, yes
+from course_lib.checks.explain import line_of
+from course_lib.checks.probe import numbers, yes
+from course_lib.checks.shared import always, another_exception, three_verdicts
 
 BUG_STUB = '''
 def test_multi_head(build):
@@ -106,25 +107,17 @@ class _Watched:
             return True, False
         except Exception as error:
             if "`raise " in line_of(error) and not isinstance(error, NotImplementedError):
-                raise WrongReturn(
-                    "raises another exception",
-                    f"Your test raises {type(error).__name__}; it should raise AssertionError."[:83],
-                    "`assert condition, text` raises it where the condition is False.",
-                ) from error
+                raise another_exception(error) from error
             raise
         return False, result is not None
 
 
 def _judged(candidate: Any, kind: type[Heads]) -> Seen:
     """Run the learner's test three times, each from another random state."""
-    watcher, rejected, odd = _Watched(kind), [], False
-    for run in range(3):
-        torch.manual_seed(run)
-        rejects, returned = watcher.rejected_by(a_function(candidate))
-        rejected.append(yes(rejects))
-        odd = odd or returned
+    watcher = _Watched(kind)
+    rejected, odd = three_verdicts(candidate, watcher.rejected_by)
     return {
-        "rejected": torch.stack(rejected),
+        "rejected": rejected,
         "_never called": yes(watcher.calls == 0),
         "_one head": yes(watcher.most_heads == 1),
         "_one token": yes(watcher.most_tokens == 1),
@@ -229,14 +222,14 @@ _BUG_MISTAKES = (
 _BUG_PROPERTIES = (
     Property(
         "rejects sound code",
-        lambda seen: bool((seen["test of sound code"]["rejected"] == 0).all()),
+        lambda seen: always(seen, "test of sound code", 0),
         "Your test rejects a sound module.",
         "Is what it asserts true of every attention? Two sums in another order differ by rounding: allow "
         "atol=1e-5.",
     ),
     Property(
         "rejects another style",
-        lambda seen: bool((seen["test of sound code in another style"]["rejected"] == 0).all()),
+        lambda seen: always(seen, "test of sound code in another style", 0),
         "Your test rejects a sound module that is written in another style.",
         "Test what the module computes, not how. Allow for rounding: atol=1e-5.",
     ),
@@ -248,7 +241,7 @@ _BUG_PROPERTIES = (
     ),
     Property(
         "accepts the published fault",
-        lambda seen: bool((seen["test of the published code"]["rejected"] == 1).all()),
+        lambda seen: always(seen, "test of the published code", 1),
         "Your test is content with the published module, whose heads mix tokens.",
         "Take several heads, several tokens and random numbers. What must hold when tokens change places?",
     ),

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
-from course_lib.checks.masks.shared import FLIPPED, boolean, last_queries, not_a_boolean_mask, unlike
-from course_lib.checks.probe import a_function, a_tensor
-from course_lib.checks.shared import left_to_chance
+from course_lib.checks.masks.shared import FLIPPED, boolean, last_queries, not_a_boolean_mask
+from course_lib.checks.probe import a_function, a_tensor, yes
+from course_lib.checks.shared import left_to_chance, unlike
 
 CAUSAL_STUB = '''
 def causal_mask(n_queries, n_keys):
@@ -45,7 +45,7 @@ def _mask_of(candidate: Any, n_queries: int, n_keys: int) -> Seen:
 
 def _causal_mask_of_a_sentence(candidate: Any) -> Seen:
     seen, again = _mask_of(candidate, 4, 4), _mask_of(candidate, 4, 4)
-    return seen | {"second call differs": unlike(seen["mask"], again["mask"])}
+    return seen | {"second call differs": yes(unlike(seen["mask"], again["mask"]))}
 
 
 def _causal_mask_of_the_last_queries(candidate: Any) -> Seen:

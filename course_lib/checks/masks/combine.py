@@ -21,10 +21,9 @@ from course_lib.checks.masks.shared import (
     keys_of,
     last_queries,
     not_a_boolean_mask,
-    unlike,
 )
 from course_lib.checks.probe import a_function, kind_of, yes
-from course_lib.checks.shared import agrees, left_to_chance
+from course_lib.checks.shared import agrees, left_to_chance, unlike
 
 COMBINE_STUB = '''
 def three_masks(src, tgt, pad_id):
@@ -119,7 +118,7 @@ def _masks_of_unlike_sizes(candidate: Any) -> Seen:
     seen = _masks_of(candidate, _SRC, _TGT, 0)
     again = _masks_of(candidate, _SRC, _TGT, 0)
     return seen | {
-        "second call differs": torch.stack([unlike(seen[name], again[name]) for name in seen]).amax()
+        "second call differs": torch.stack([yes(unlike(seen[name], again[name])) for name in seen]).amax()
     }
 
 

@@ -5,7 +5,6 @@ B batch · T tokens · D d_model
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import WrongReturn
 from course_lib.checks.masks.shared import changes_an_input
-from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, yes
+from course_lib.checks.probe import a_tensor, built, gradients, numbers, yes
 from course_lib.checks.shared import agrees
 
 RUN_STUB = '''
@@ -70,26 +69,7 @@ _GRADIENTS = "reader gradients"
 
 def _build(candidate: Any, pad_id: int = 0) -> nn.Module:
     """Build the candidate's reader and give its layers random weights, the same for everybody."""
-    if isinstance(candidate, nn.Module):
-        raise WrongReturn(
-            "an instance in place of the class",
-            "You handed in one module; the check wants the class, to build its own.",
-            "Write the class's name without parentheses: check(“…”, RepairedReader).",
-        )
-    build = a_function(candidate)
-    sizes = {"vocab_size": _VOCABULARY, "n_topics": _TOPICS, "d_model": _WIDTH, "pad_id": pad_id}
-    try:
-        inspect.signature(build).bind(*sizes.values())
-        by_position = True
-    except (TypeError, ValueError):
-        by_position = False
-    module = build(*sizes.values()) if by_position else build(**sizes)
-    if not isinstance(module, nn.Module):
-        raise WrongReturn(
-            "not an nn.Module",
-            "Your class is no nn.Module, or your function built none.",
-            "Begin with `class …(nn.Module):` and call `super().__init__()` first.",
-        )
+    module = built(candidate, vocab_size=_VOCABULARY, n_topics=_TOPICS, d_model=_WIDTH, pad_id=pad_id)
     word = getattr(module, "word", None)
     if not isinstance(word, nn.Embedding) or word.weight.shape != (_VOCABULARY, _WIDTH):
         raise _no_layer("word", "nn.Embedding(vocab_size, d_model)")

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import WrongReturn, line_of
-from course_lib.checks.probe import a_function, numbers, yes
+from course_lib.checks.probe import numbers, yes
+from course_lib.checks.shared import always, another_exception, three_verdicts
 
 BUG_STUB = '''
 def test_masked_softmax(masked_softmax):
@@ -122,11 +123,7 @@ class _Watched:
                 ) from error
             if isinstance(error, WrongReturn) or ("`raise " not in line_of(error) and self.sound):
                 raise
-            raise WrongReturn(
-                "raises another exception",
-                f"Your test raises {type(error).__name__}; it should raise AssertionError."[:83],
-                "`assert condition, text` raises it where the condition is False.",
-            ) from error
+            raise another_exception(error) from error
         return False, result is not None
 
 
@@ -138,14 +135,10 @@ def _other_call(hint: str) -> WrongReturn:
 
 def _judged(candidate: Any, code: Callable[[Tensor, Tensor], Tensor], sound: bool = False) -> Seen:
     """Run the learner's test three times, each from another random state."""
-    watcher, rejected, odd = _Watched(code, sound), [], False
-    for run in range(3):
-        torch.default_generator.manual_seed(run)
-        rejects, returned = watcher.rejected_by(a_function(candidate))
-        rejected.append(yes(rejects))
-        odd = odd or returned
+    watcher = _Watched(code, sound)
+    rejected, odd = three_verdicts(candidate, watcher.rejected_by)
     return {
-        "rejected": torch.stack(rejected),
+        "rejected": rejected,
         "_never called": yes(watcher.calls == 0),
         "_no empty sentence": yes(not watcher.empty_row),
         "_nothing hidden": yes(not watcher.short_row),
@@ -318,10 +311,6 @@ _BUG_MISTAKES = (
 )
 
 
-def _always(seen: dict[str, Seen], name: str, rejected: int) -> bool:
-    return bool((seen[name]["rejected"] == rejected).all())
-
-
 _BUG_PROPERTIES = (
     Property(
         "depends on chance",
@@ -348,33 +337,33 @@ _BUG_PROPERTIES = (
     ),
     Property(
         "rejects sound code",
-        lambda seen: _always(seen, "test of sound code", 0),
+        lambda seen: always(seen, "test of sound code", 0),
         "Your test rejects sound code.",
         "Is what it asserts promised? A sentence of length 0 gets zeros, not NaN and no sum of 1. And the last digits "
         "may differ: allow atol=1e-5.",
     ),
     Property(
         "rejects another style",
-        lambda seen: _always(seen, "test of sound code in another style", 0),
+        lambda seen: always(seen, "test of sound code in another style", 0),
         "Your test rejects sound code that is written in another style.",
         "Test what is promised, not how it is computed. Sums in another order differ by rounding: allow atol=1e-5.",
     ),
     Property(
         "accepts the published code",
-        lambda seen: _always(seen, "test of the published code", 1),
+        lambda seen: always(seen, "test of the published code", 1),
         "Your test is content with the published code.",
         "What is promised of a sentence of length 0, and of the scores that were handed in?",
     ),
     Property(
         "overlooks the changed scores",
-        lambda seen: _always(seen, "test of code that only changes its input", 1),
+        lambda seen: always(seen, "test of code that only changes its input", 1),
         "Your test overlooks code that changes the scores it was given.",
         "Keep a copy, made by .clone() before the call, and compare afterwards, with a length below Tk. Are the scores "
         "handed over as they are, not as a copy, a slice or an expression?",
     ),
     Property(
         "overlooks the empty sentence",
-        lambda seen: _always(seen, "test of code that only errs on empty sentences", 1),
+        lambda seen: always(seen, "test of code that only errs on empty sentences", 1),
         "Your test overlooks code that gives an empty sentence equal weights.",
         "Try a sentence of length 0: all of its weights are promised to be 0.",
     ),

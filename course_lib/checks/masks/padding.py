@@ -13,16 +13,9 @@ import torch
 from torch import Tensor
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
-from course_lib.checks.masks.shared import (
-    FLIPPED,
-    boolean,
-    changes_an_input,
-    keys_of,
-    not_a_boolean_mask,
-    unlike,
-)
+from course_lib.checks.masks.shared import FLIPPED, boolean, changes_an_input, keys_of, not_a_boolean_mask
 from course_lib.checks.probe import a_function, a_tensor, yes
-from course_lib.checks.shared import left_to_chance
+from course_lib.checks.shared import left_to_chance, unlike
 
 PADDING_STUB = '''
 def padding_mask(tokens, pad_id):
@@ -58,7 +51,7 @@ def _mask_of(candidate: Any, tokens: list[list[int]], pad_id: int) -> Seen:
 def _padding_of_two_sentences(candidate: Any) -> Seen:
     tokens = [[4, 5, 6, 0, 0], [7, 8, 4, 9, 0]]
     seen, again = _mask_of(candidate, tokens, 0), _mask_of(candidate, tokens, 0)
-    return seen | {"second call differs": unlike(again["mask"], seen["mask"])}
+    return seen | {"second call differs": yes(unlike(again["mask"], seen["mask"]))}
 
 
 def _padding_with_another_id(candidate: Any) -> Seen:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from course_lib.checks.engine import Property, Seen
 from course_lib.checks.probe import yes
+from course_lib.checks.shared import unchanged
 
 Table = Callable[[dict[str, Seen]], Tensor]
 
@@ -29,11 +30,6 @@ def keys_of(tokens: Tensor, pad_id: int) -> Tensor:
 def last_queries(n_queries: int, n_keys: int) -> Tensor:
     """Return (Tq, Tk): True where key j is no later than query i, the queries being the last ones."""
     return torch.arange(n_keys) <= torch.arange(n_keys - n_queries, n_keys)[:, None]
-
-
-def unlike(one: Tensor, other: Tensor) -> Tensor:
-    """Say whether two masks differ, as what an experiment saw; NaN is like NaN."""
-    return yes(one.shape != other.shape or not torch.allclose(one.double(), other.double(), equal_nan=True))
 
 
 def not_a_boolean_mask(table: Table, is_boolean: Table, whose: str = "Your mask") -> tuple[Property, ...]:
@@ -66,9 +62,7 @@ def changes_an_input(what: str = "tensors") -> Property:
     """In some experiment the answer changed what it was given: each of them may see "input changed"."""
     return Property(
         "changes its input",
-        lambda seen: all(
-            not shown["input changed"].any() for shown in seen.values() if "input changed" in shown
-        ),
+        unchanged,
         f"Your code changes the {what} it was given.",
         "`+=`, `-=`, `x[…] = …` and methods that end in `_` overwrite the caller's tensor. Make a new one.",
     )

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import WrongReturn, line_of
-from course_lib.checks.probe import a_function, kind_of, numbers, yes
+from course_lib.checks.probe import kind_of, numbers, yes
+from course_lib.checks.shared import always, another_exception, three_verdicts
 
 BUG_STUB = '''
 def test_decoder(build):
@@ -195,11 +196,7 @@ class _Watched:
                 return True, False  # what sound code does without complaint, the faulty code fell over
             if self.inside or ("`raise " not in line_of(error) and self.sound):
                 raise
-            raise WrongReturn(
-                "raises another exception",
-                f"Your test raises {type(error).__name__}; it should raise AssertionError."[:83],
-                "`assert condition, text` raises it where the condition is False.",
-            ) from error
+            raise another_exception(error) from error
         return False, result is not None
 
 
@@ -240,14 +237,10 @@ def _ends(pieces: list[Tensor]) -> list[int]:
 
 def _judged(candidate: Any, kind: type[Decoder], sound: bool = False) -> Seen:
     """Run the learner's test three times, each from another random state."""
-    watcher, rejected, odd = _Watched(kind, sound), [], False
-    for run in range(3):
-        torch.default_generator.manual_seed(run)
-        rejects, returned = watcher.rejected_by(a_function(candidate))
-        rejected.append(yes(rejects))
-        odd = odd or returned
+    watcher = _Watched(kind, sound)
+    rejected, odd = three_verdicts(candidate, watcher.rejected_by)
     return {
-        "rejected": torch.stack(rejected),
+        "rejected": rejected,
         "_never called": yes(watcher.calls == 0),
         "_never goes on": yes(watcher.goes_on == 0),
         "_one token": yes(watcher.most_tokens == 1),
@@ -403,10 +396,6 @@ _BUG_MISTAKES = (
 )
 
 
-def _always(seen: dict[str, Seen], name: str, rejected: int) -> bool:
-    return bool((seen[name]["rejected"] == rejected).all())
-
-
 _SOUND, _PUBLISHED = "test of a sound decoder", "test of the published decoder"
 
 
@@ -422,7 +411,7 @@ _BUG_PROPERTIES = (
     Property(
         "takes rounding for a fault",
         lambda seen: (
-            _always(seen, _SOUND, 0) or bool((seen["test of an exact decoder"]["_rejected"] == 1).any())
+            always(seen, _SOUND, 0) or bool((seen["test of an exact decoder"]["_rejected"] == 1).any())
         ),
         "Your test takes rounding for a fault: it rejects a sound decoder that rounds.",
         "Decoders compute with seven digits: torch.allclose(…, atol=1e-5) in place of == or torch.equal.",
@@ -441,27 +430,27 @@ _BUG_PROPERTIES = (
     ),
     Property(
         "rejects sound code",
-        lambda seen: _always(seen, _SOUND, 0),
+        lambda seen: always(seen, _SOUND, 0),
         "Your test rejects a sound decoder.",
         "Is what it asserts true of every decoder? Row t of the pieces belongs beside row t of the whole, in the order "
         "of the tokens, up to atol=1e-5.",
     ),
     Property(
         "rejects another style",
-        lambda seen: _always(seen, "test of a sound decoder in another style", 0),
+        lambda seen: always(seen, "test of a sound decoder in another style", 0),
         "Your test rejects a sound decoder that is written in another style.",
         "Look at y only: what a state is made of is the decoder's business. And allow atol=1e-5 for rounding.",
     ),
     Property(
         "accepts everything",
-        lambda seen: _always(seen, _PUBLISHED, 1) or _always(seen, "test of a decoder at random", 1),
+        lambda seen: always(seen, _PUBLISHED, 1) or always(seen, "test of a decoder at random", 1),
         "Your test is content with the published decoder, and even with one that draws lots.",
         "Is the finding raised: `assert`, no parentheses around condition and text, nothing that catches it, no "
         f"tolerance as large as the numbers? {_STEPS}",
     ),
     Property(
         "accepts the published fault",
-        lambda seen: _always(seen, _PUBLISHED, 1),
+        lambda seen: always(seen, _PUBLISHED, 1),
         "Your test finds some faults, but is content with the published decoder.",
         "The first piece is at the right positions there; what comes after it is not. Compare the later rows with "
         "those of one call for all.",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import WrongReturn
-from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
+from course_lib.checks.probe import a_tensor, built, gradients, numbers, watched, yes
 from course_lib.checks.shared import agrees, changes_its_input, differ, no_gradient
 
 LEARNED_STUB = '''
@@ -49,26 +49,7 @@ def _build(candidate: Any, d_model: int = _WIDTH, max_len: int = _LENGTH) -> tup
 
     A table that is kept as a buffer or a plain tensor is filled, too: what it does can then be seen.
     """
-    if isinstance(candidate, nn.Module):
-        raise WrongReturn(
-            "an instance in place of the class",
-            "You handed in one module; the check wants the class, to build its own.",
-            "Write the class's name without parentheses: check(“…”, LearnedPositions).",
-        )
-    build = a_function(candidate)
-    sizes = {"d_model": d_model, "max_len": max_len}
-    try:
-        inspect.signature(build).bind(*sizes.values())
-        by_position = True
-    except (TypeError, ValueError):
-        by_position = False
-    module = build(*sizes.values()) if by_position else build(**sizes)
-    if not isinstance(module, nn.Module):
-        raise WrongReturn(
-            "not an nn.Module",
-            "Your class is no nn.Module, or your function built none.",
-            "Begin with `class …(nn.Module):` and call `super().__init__()` first.",
-        )
+    module = built(candidate, d_model=d_model, max_len=max_len)
     plain = [thing for thing in vars(module).values() if isinstance(thing, Tensor)]
     for tensors in ([*module.parameters()], [*module.buffers()], plain):
         for tensor in tensors:

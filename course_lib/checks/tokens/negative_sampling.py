@@ -15,8 +15,15 @@ from torch import Tensor
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
-from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, no_gradient, not_finite
-from course_lib.checks.tokens.shared import unchanged, unlike
+from course_lib.checks.shared import (
+    agrees,
+    changes_its_input,
+    left_to_chance,
+    no_gradient,
+    not_finite,
+    unchanged,
+    unlike,
+)
 
 # ── 02.negative_shares ───────────────────────────────────────────────────────────────────────────────
 

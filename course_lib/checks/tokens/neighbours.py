@@ -16,7 +16,8 @@ from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import Text
 from course_lib.checks.probe import a_function, numbers, yes
 from course_lib.checks.probe_text import some_words
-from course_lib.checks.tokens.shared import as_the_reference, unchanged
+from course_lib.checks.shared import unchanged
+from course_lib.checks.tokens.shared import as_the_reference
 
 NEAREST_STUB = '''
 def nearest(table, words, query, k):

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.probe import a_function, a_tensor, gradients, numbers, watched, yes
-from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, no_gradient
-from course_lib.checks.tokens.shared import unlike
+from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, no_gradient, unlike
 
 STUB = '''
 def patches(images, size):

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import WrongReturn
 from course_lib.checks.probe import a_module, a_tensor, gradients, numbers, yes
-from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, not_finite
-from course_lib.checks.tokens.shared import unlike
+from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, not_finite, unlike
 
 STUB = '''
 class TiedEmbedding(nn.Module):
