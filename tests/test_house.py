@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import course_lib
+from course_lib.checks import EXERCISES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "course_lib"
@@ -78,3 +79,14 @@ def test_a_lesson_of_checks_holds_no_engine():
         assert "course_lib.checks.engine.diagnose" not in names
         assert "course_lib.checks.engine.observe" not in names
         assert not names & {"course_lib.checks.show", "course_lib.checks.progress", "traceback"}
+
+
+def test_an_exercise_stands_in_a_file_of_its_own_that_is_called_like_it():
+    for exercise_id in EXERCISES:
+        name = exercise_id.split(".")[1]
+        holding = [
+            path.stem
+            for path in (PACKAGE / "checks").glob("*/*.py")
+            if f'id="{exercise_id}"' in path.read_text(encoding="utf-8")
+        ]
+        assert holding == [name]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib.checks.attention.multi_head import Heads, published_merge
+from course_lib.checks.attention.multi_head_attention import Heads, published_merge
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import line_of
 from course_lib.checks.probe import numbers, yes

@@ -341,3 +341,12 @@ SOFTMAX_LINE = "weights = scores.softmax(dim=-1)"
 
 def cut(x: Tensor, n_heads: int) -> Tensor:
     return x.view(x.size(0), x.size(1), n_heads, x.size(2) // n_heads)  # (B, T, H, Dh)
+
+
+def counted(*shape: int) -> Tensor:
+    """Return 1, 2, 3, … in this shape, so that every number says where it came from."""
+    return torch.arange(1.0, math.prod(shape) + 1).view(*shape)
+
+
+def each_number_once(result: Tensor, original: Tensor) -> bool:
+    return torch.equal(result.flatten().sort().values, original.double().flatten())

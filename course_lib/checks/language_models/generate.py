@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen, experiment_name
 from course_lib.checks.explain import WrongReturn
-from course_lib.checks.language_models.shared import SmallReader, crashes_in
+from course_lib.checks.language_models.shared import SpyModel, crashes_in
 from course_lib.checks.probe import a_function, a_tensor, yes
 from course_lib.checks.shared import changes_its_input, left_to_chance
 
@@ -39,7 +39,7 @@ _CANVAS = 18  # places on which what was written is laid out, so that texts of u
 
 
 def _asked_to_write(
-    candidate: Any, prompt: list[int], eos_id: int, max_new: int, *, model: SmallReader
+    candidate: Any, prompt: list[int], eos_id: int, max_new: int, *, model: SpyModel
 ) -> tuple[Tensor, Tensor]:
     """Return the tokens, and the prompt as it is afterwards."""
     given = torch.tensor([prompt])
@@ -68,7 +68,7 @@ def _laid_out(tokens: Tensor) -> Tensor:
 
 
 def _written(candidate: Any, prompt: list[int], eos_id: int, max_new: int, **model: Any) -> Seen:
-    tokens, _ = _asked_to_write(candidate, prompt, eos_id, max_new, model=SmallReader(**model))
+    tokens, _ = _asked_to_write(candidate, prompt, eos_id, max_new, model=SpyModel(**model))
     return {
         "number of new tokens": torch.tensor(float(tokens.size(1) - len(prompt))),
         "tokens (-1: none)": _laid_out(tokens),
@@ -76,7 +76,7 @@ def _written(candidate: Any, prompt: list[int], eos_id: int, max_new: int, **mod
 
 
 def _written_after_three_tokens(candidate: Any) -> Seen:
-    prompt, model = [4, 1, 6], SmallReader(9, seed=156)
+    prompt, model = [4, 1, 6], SpyModel(9, seed=156)
     tokens, given = _asked_to_write(a_function(candidate), prompt, 5, 5, model=model)
     questions = [question for question in model.asked if question.size(0) == 1]
     whole = torch.tensor([prompt])
@@ -86,8 +86,8 @@ def _written_after_three_tokens(candidate: Any) -> Seen:
         for earlier, later in itertools.pairwise(questions)
     )
     one = bool(questions) and all(question.size(1) == 1 for question in questions[1:])
-    again, _ = _asked_to_write(candidate, prompt, 5, 5, model=SmallReader(9, seed=156))
-    third, _ = _asked_to_write(candidate, prompt, 5, 5, model=SmallReader(9, seed=156))
+    again, _ = _asked_to_write(candidate, prompt, 5, 5, model=SpyModel(9, seed=156))
+    third, _ = _asked_to_write(candidate, prompt, 5, 5, model=SpyModel(9, seed=156))
     chance = not (torch.equal(tokens, again) and torch.equal(tokens, third))
     return {
         "number of new tokens": torch.tensor(float(tokens.size(1) - len(prompt))),

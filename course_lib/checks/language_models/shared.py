@@ -14,7 +14,7 @@ from course_lib.checks.explain import WrongReturn
 from course_lib.checks.probe import a_tensor, kind_of, numbers
 
 
-class SmallReader(nn.Module):
+class SpyModel(nn.Module):
     """A language model with fixed random weights: its guess depends on every token read, and on their order.
 
     It looks at nothing that comes later, keeps nothing between calls, and notes what it was asked.

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
-from course_lib.checks.explain import Text
 from course_lib.checks.probe import a_function, yes
 from course_lib.checks.probe_text import some_words
-from course_lib.checks.tokens.shared import a_text, changes
+from course_lib.checks.tokens.shared import a_text, all_answers, changes
 
 STUB = '''
 def bpe_encode(word, merges):
@@ -613,12 +612,6 @@ _MISTAKES = (
 )
 
 
-def _all(seen: dict[str, Seen], holds: Callable[[list[str], str, Merges], bool]) -> bool:
-    """Say whether `holds(pieces, word, merges)` is true of every answer that was seen."""
-    texts = [thing for saw in seen.values() for thing in saw.values() if isinstance(thing, Text)]
-    return all(holds(text.gave, *text.given) for text in texts)
-
-
 def _can_be_merged(pieces: list[str], merges: Merges) -> bool:
     return any(pair in merges for pair in itertools.pairwise(pieces))
 
@@ -631,13 +624,13 @@ _PROPERTIES = (
     changes("merges"),
     Property(
         "letters lost or added",
-        lambda seen: _all(seen, lambda pieces, word, merges: "".join(pieces) == word),
+        lambda seen: all_answers(seen, lambda pieces, word, merges: "".join(pieces) == word),
         "Your pieces, joined, are not the word any more.",
         "Nothing may be lost, doubled or added. After a merge: which two pieces go, and which one comes?",
     ),
     Property(
         "impossible pieces",
-        lambda seen: _all(
+        lambda seen: all_answers(
             seen, lambda pieces, word, merges: all(_is_possible(piece, merges) for piece in pieces)
         ),
         "One of your pieces is made by no merge.",
@@ -645,19 +638,19 @@ _PROPERTIES = (
     ),
     Property(
         "empty pieces",
-        lambda seen: _all(seen, lambda pieces, word, merges: "" not in pieces),
+        lambda seen: all_answers(seen, lambda pieces, word, merges: "" not in pieces),
         "There is an empty piece among your pieces.",
         "Joining the pieces would not show it. Is there a `split` or a slice past the end?",
     ),
     Property(
         "stops too early",
-        lambda seen: _all(seen, lambda pieces, word, merges: not _can_be_merged(pieces, merges)),
+        lambda seen: all_answers(seen, lambda pieces, word, merges: not _can_be_merged(pieces, merges)),
         "You stop too early: two neighbours in your answer could still be merged.",
         "What is made by a merge may be part of the next. Until when does your loop run?",
     ),
     Property(
         "another order",
-        lambda seen: _all(seen, lambda pieces, word, merges: pieces == _encoding()(word, merges)),
+        lambda seen: all_answers(seen, lambda pieces, word, merges: pieces == _encoding()(word, merges)),
         "Each of your pieces is possible, but the merges came in another order than by rank.",
         "Of all neighbouring pairs the one that was learned first is merged, the leftmost first if it repeats.",
     ),

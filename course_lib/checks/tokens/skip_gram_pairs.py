@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
-from course_lib.checks.explain import Text
 from course_lib.checks.probe import a_function, yes
 from course_lib.checks.probe_text import some_pairs
 from course_lib.checks.shared import left_to_chance
-from course_lib.checks.tokens.shared import a_text, changes
+from course_lib.checks.tokens.shared import a_text, all_answers, changes
 
 STUB = '''
 def skip_gram_pairs(sentences, window):
@@ -429,8 +428,9 @@ _MISTAKES = (
 
 def _all(seen: dict[str, Seen], holds: Callable[[dict, dict, Sentences], bool]) -> bool:
     """Say whether `holds(pairs, expected, sentences)` is true of every answer that was seen."""
-    texts = [thing for saw in seen.values() for thing in saw.values() if isinstance(thing, Text)]
-    return all(holds(text.gave, _expected(*text.given), text.given[0]) for text in texts)
+    return all_answers(
+        seen, lambda pairs, sentences, window: holds(pairs, _expected(sentences, window), sentences)
+    )
 
 
 def _expected(sentences: Sentences, window: int) -> dict[tuple[str, str], int]:

@@ -9,7 +9,7 @@ from course_lib.checks.engine import Exercise, Mistake, Property, Seen
 from course_lib.checks.explain import Text
 from course_lib.checks.probe import a_function, yes
 from course_lib.checks.probe_text import some_words
-from course_lib.checks.tokens.shared import as_the_reference, changes
+from course_lib.checks.tokens.shared import all_answers, as_the_reference, changes
 
 STUB = '''
 def wordpiece_encode(word, vocab):
@@ -567,12 +567,6 @@ _MISTAKES = (
 )
 
 
-def _all(seen: dict[str, Seen], holds: Callable[[list[str], str, set[str]], bool]) -> bool:
-    """Say whether `holds(pieces, word, vocab)` is true of every answer that was seen."""
-    texts = [thing for saw in seen.values() for thing in saw.values() if isinstance(thing, Text)]
-    return all(holds(text.gave, *text.given) for text in texts)
-
-
 def _letters(pieces: list[str]) -> str:
     return "".join(piece.removeprefix("##") for piece in pieces)
 
@@ -581,25 +575,29 @@ _PROPERTIES = (
     changes("vocabulary"),
     Property(
         "pieces of no vocabulary",
-        lambda seen: _all(seen, lambda pieces, word, vocab: set(pieces) <= vocab | {_UNKNOWN}),
+        lambda seen: all_answers(seen, lambda pieces, word, vocab: set(pieces) <= vocab | {_UNKNOWN}),
         "One of your pieces is not in the vocabulary.",
         "Only what is in the vocabulary has an id. What do you look up, and what do you write down?",
     ),
     Property(
         "unknown beside other pieces",
-        lambda seen: _all(seen, lambda pieces, word, vocab: _UNKNOWN not in pieces or len(pieces) == 1),
+        lambda seen: all_answers(
+            seen, lambda pieces, word, vocab: _UNKNOWN not in pieces or len(pieces) == 1
+        ),
         "Your answer holds [UNK] beside other pieces; it stands for the whole word.",
         'If one place does not fit, everything found before is given up: return ["[UNK]"].',
     ),
     Property(
         "a beginning without a beginning",
-        lambda seen: _all(seen, lambda pieces, word, vocab: not pieces or not pieces[0].startswith("##")),
+        lambda seen: all_answers(
+            seen, lambda pieces, word, vocab: not pieces or not pieces[0].startswith("##")
+        ),
         "Your first piece begins with ##; such pieces continue a word.",
         "Only where start is 0 is the piece looked up without ##.",
     ),
     Property(
         "a beginning inside a word",
-        lambda seen: _all(
+        lambda seen: all_answers(
             seen, lambda pieces, word, vocab: all(piece.startswith("##") for piece in pieces[1:])
         ),
         "A piece after the first has no ##; such pieces begin a word.",
@@ -607,7 +605,9 @@ _PROPERTIES = (
     ),
     Property(
         "letters lost or added",
-        lambda seen: _all(seen, lambda pieces, word, vocab: pieces == [_UNKNOWN] or _letters(pieces) == word),
+        lambda seen: all_answers(
+            seen, lambda pieces, word, vocab: pieces == [_UNKNOWN] or _letters(pieces) == word
+        ),
         "Your pieces, joined without ##, are not the word any more.",
         "After a piece of n letters go on n letters further: the two signs ## are no letters of the word.",
     ),
@@ -625,7 +625,7 @@ _PROPERTIES = (
     ),
     Property(
         "unknown too often",
-        lambda seen: _all(
+        lambda seen: all_answers(
             seen,
             lambda pieces, word, vocab: (
                 not word or pieces != [_UNKNOWN] or _piecing()(word, vocab) == [_UNKNOWN]
@@ -636,7 +636,7 @@ _PROPERTIES = (
     ),
     Property(
         "unknown too seldom",
-        lambda seen: _all(
+        lambda seen: all_answers(
             seen,
             lambda pieces, word, vocab: pieces == [_UNKNOWN] or _piecing()(word, vocab) != [_UNKNOWN],
         ),
@@ -645,13 +645,13 @@ _PROPERTIES = (
     ),
     Property(
         "an empty word",
-        lambda seen: _all(seen, lambda pieces, word, vocab: bool(word) or not pieces),
+        lambda seen: all_answers(seen, lambda pieces, word, vocab: bool(word) or not pieces),
         "An empty word has no pieces; your list is not empty.",
         "With nothing to split, the list stays empty. Is there an `or` behind your list?",
     ),
     Property(
         "not the longest",
-        lambda seen: _all(seen, lambda pieces, word, vocab: pieces == _piecing()(word, vocab)),
+        lambda seen: all_answers(seen, lambda pieces, word, vocab: pieces == _piecing()(word, vocab)),
         "Your pieces fit, but from the left a longer one would have fitted.",
         "Try the whole rest first, then one letter less, and so on.",
     ),

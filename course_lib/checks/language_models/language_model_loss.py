@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_lib.checks.engine import Exercise, Mistake, Property, Seen
-from course_lib.checks.language_models.shared import SmallReader, ids_of
+from course_lib.checks.language_models.shared import SpyModel, ids_of
 from course_lib.checks.probe import a_function, a_tensor, yes
 from course_lib.checks.shared import agrees, changes_its_input, left_to_chance, not_finite
 
@@ -76,9 +76,9 @@ def _loss_of(candidate: Any, model: nn.Module, tokens: Tensor, pad_id: int) -> S
 
 
 def _loss_of_two_sentences(candidate: Any) -> Seen:
-    model, given = SmallReader(7, seed=30), _SENTENCES.clone()
+    model, given = SpyModel(7, seed=30), _SENTENCES.clone()
     loss = _number(a_function(candidate)(model, given, _PAD))
-    fresh = SmallReader(7, seed=30)
+    fresh = SpyModel(7, seed=30)
     touched = any(not torch.equal(one, other) for one, other in zip(model.parameters(), fresh.parameters()))
     touched = touched or not model.training or any(weight.grad is not None for weight in model.parameters())
     again = _number(candidate(model, _SENTENCES.clone(), _PAD))
@@ -108,30 +108,30 @@ def _loss_of_a_model_that_repeats(candidate: Any) -> Seen:
 
 
 def _loss_with_more_padding(candidate: Any) -> Seen:
-    return _loss_of(candidate, SmallReader(7, seed=30), F.pad(_SENTENCES, (0, 3), value=_PAD), _PAD)
+    return _loss_of(candidate, SpyModel(7, seed=30), F.pad(_SENTENCES, (0, 3), value=_PAD), _PAD)
 
 
 def _loss_without_padding(candidate: Any) -> Seen:
     tokens = torch.tensor(
         [[1, 3, 0, 3, 2], [1, 3, 3, 0, 2], [1, 0, 0, 3, 2], [1, 3, 0, 0, 2], [1, 0, 3, 3, 2]]
     )
-    return _loss_of(candidate, SmallReader(5, seed=34), tokens, 4)
+    return _loss_of(candidate, SpyModel(5, seed=34), tokens, 4)
 
 
 def _loss_of_one_sentence(candidate: Any) -> Seen:
-    return _loss_of(candidate, SmallReader(8, seed=38), torch.tensor([[1, 7, 4, 6, 2, 0, 0]]), 0)
+    return _loss_of(candidate, SpyModel(8, seed=38), torch.tensor([[1, 7, 4, 6, 2, 0, 0]]), 0)
 
 
 def _loss_of_long_and_short(candidate: Any) -> Seen:
     """Nine tokens to guess in the first sentence, one in the second: means of means differ."""
     tokens = torch.tensor([[1, 4, 5, 7, 8, 4, 9, 5, 4, 2], [1, 2] + [0] * 8, [1, 6, 2] + [0] * 7])
-    return _loss_of(candidate, SmallReader(10, seed=42), tokens, 0)
+    return _loss_of(candidate, SpyModel(10, seed=42), tokens, 0)
 
 
 def _loss_with_the_shortest_first(candidate: Any) -> Seen:
     """The first sentence ends before the others, and the last column is full."""
     tokens = torch.tensor([[1, 4, 2, 6, 6, 6], [1, 5, 3, 0, 2, 6], [1, 0, 4, 3, 5, 2]])
-    return _loss_of(candidate, SmallReader(7, seed=48), tokens, 6)
+    return _loss_of(candidate, SpyModel(7, seed=48), tokens, 6)
 
 
 def _what_each_token_counts(candidate: Any) -> Seen:
@@ -148,20 +148,20 @@ def _what_each_token_counts(candidate: Any) -> Seen:
 def _loss_of_a_single_token(candidate: Any) -> Seen:
     """Four models on a sentence that is <sos>, <eos> and padding: one token to guess, no mean."""
     tokens = torch.tensor([[1, 2, 7, 7, 7]])
-    found = [_loss_of(candidate, SmallReader(8, seed=52 + 4 * n), tokens, 7)["loss"] for n in range(4)]
+    found = [_loss_of(candidate, SpyModel(8, seed=52 + 4 * n), tokens, 7)["loss"] for n in range(4)]
     return {"loss": torch.stack([loss.reshape(-1)[0] for loss in found])}
 
 
 def _loss_with_logits_around_1000(candidate: Any) -> Seen:
-    return _loss_of(candidate, SmallReader(7, seed=30, raised=1000.0), _SENTENCES, _PAD)
+    return _loss_of(candidate, SpyModel(7, seed=30, raised=1000.0), _SENTENCES, _PAD)
 
 
 def _loss_of_a_model_that_is_far_off(candidate: Any) -> Seen:
-    return _loss_of(candidate, SmallReader(7, seed=46, loud=100.0), _SENTENCES, _PAD)
+    return _loss_of(candidate, SpyModel(7, seed=46, loud=100.0), _SENTENCES, _PAD)
 
 
 def _gradients_to_the_weights(candidate: Any) -> Seen:
-    model = SmallReader(7, seed=30)
+    model = SpyModel(7, seed=30)
     loss = _number(candidate(model, _SENTENCES.clone(), _PAD))
     weights = dict(model.named_parameters())
     if not loss.requires_grad:
