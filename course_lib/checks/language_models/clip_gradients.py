@@ -198,14 +198,6 @@ def _each_number(gradient: Tensor, largest: float) -> Tensor:
     return gradient.clamp(-largest, largest)
 
 
-def _second_loop_empty(parameters: Iterator[Tensor], largest: float) -> Tensor:
-    norm = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]).norm()
-    if norm > largest:
-        for p in parameters:
-            p.grad = p.grad * largest / norm  # type: ignore[operator]
-    return norm
-
-
 def _none_stops(parameters: Iterator[Tensor], largest: float) -> Tensor:
     kept = []
     for p in parameters:
@@ -215,15 +207,6 @@ def _none_stops(parameters: Iterator[Tensor], largest: float) -> Tensor:
     if not kept:
         return torch.tensor(0.0)
     return _clip()(kept, largest)
-
-
-def _none_is_forgotten(parameters: Iterator[Tensor], largest: float) -> Tensor:
-    listed = list(parameters)
-    norm = torch.cat([p.grad.flatten() for p in listed]).norm()  # type: ignore[union-attr]
-    if norm > largest:
-        for p in listed:
-            p.grad = p.grad * largest / norm  # type: ignore[operator]
-    return norm
 
 
 def _none_becomes_zeros(parameters: Iterator[Tensor], largest: float) -> Tensor:

@@ -39,8 +39,6 @@ def lstm_step(x, h, c, w, u, b):
     """
 '''
 
-_NAMES = ("h', the new state", "c', the new memory")
-
 
 def _given(batch: int, d_input: int, d_hidden: int, *, seed: int) -> list[Tensor]:
     """Return x, h, c, w, u, b."""

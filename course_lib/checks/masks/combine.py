@@ -522,12 +522,6 @@ def _expected(experiment: Callable[[Any], Seen], name: str) -> Tensor:
     return experiment(COMBINE.reference)[name].double()
 
 
-def _fits(name: str) -> Callable[[dict[str, Seen]], bool]:
-    return lambda seen: torch.equal(
-        seen[_UNLIKE][f"{name} mask"], _expected(_masks_of_unlike_sizes, f"{name} mask")
-    )
-
-
 def _nothing_hidden(name: str) -> Callable[[dict[str, Seen]], bool]:
     """Holds where the mask hides nothing that should be allowed."""
     return lambda seen: bool(

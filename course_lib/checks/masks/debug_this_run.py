@@ -59,11 +59,7 @@ _I = [
 ]  # the ids of A in another order: the same set, the same sum
 _SHORT = [[1, 2, 3], [6, 4, 5], [9, 3, 0]]
 _LONG = [[5, 4, 3, 2, 1, 6, 7], [8, 0, 0, 0, 0, 0, 0], [4, 4, 9, 1, 0, 0, 0]]
-_FIRST, _SECOND, _OTHERS = (
-    "the first batch",
-    "a second batch of the same size",
-    "the same sentence among others",
-)
+_FIRST, _OTHERS = "the first batch", "the same sentence among others"
 _GRADIENTS = "reader gradients"
 
 

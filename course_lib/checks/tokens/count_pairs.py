@@ -516,10 +516,6 @@ _MISTAKES = (
 )
 
 
-def _total(seen: dict[str, Seen], experiment: str, name: str) -> float:
-    return sum(seen[experiment][f"counts of {name}"].gave.values())
-
-
 def _is_best(text: Text, counts: Text) -> bool:
     most = max(counts.gave.values(), default=None)
     return text.gave is None if most is None else counts.gave.get(text.gave) == most

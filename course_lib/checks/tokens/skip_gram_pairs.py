@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -150,15 +149,6 @@ def _without_equal_words(sentences: Sentences, window: int) -> list[tuple[str, s
 def _chunks(sentences: Sentences, window: int) -> Iterable[Sequence[str]]:
     return [
         words[begin : begin + window + 1] for words in sentences for begin in range(0, len(words), window + 1)
-    ]
-
-
-def _by_chance(sentences: Sentences, window: int) -> list[tuple[str, str]]:
-    return [
-        (words[i], words[j])
-        for words in sentences
-        for i in range(len(words))
-        for j in _around(i, len(words), random.randint(1, window))
     ]
 
 
