@@ -51,7 +51,7 @@ class TokenEmbedding(nn.Module):
         """
         n_tokens, d_model = self.weight.shape
         _check_ids("TokenEmbedding: tokens", tokens, n_tokens)
-        return self.weight[tokens] * math.sqrt(d_model)  # (…, D)
+        return F.embedding(tokens, self.weight) * math.sqrt(d_model)  # (…, D)
 
     def unembed(self, x: Tensor) -> Tensor:
         """Score each vector against every row of the table: x Wᵀ.
@@ -65,8 +65,11 @@ class TokenEmbedding(nn.Module):
         Raises:
             ValueError: `x` has another width or dtype.
         """
-        _check_rows("TokenEmbedding.unembed: x", x, like=self.weight, least_dims=1)
-        return x @ self.weight.T  # (…, V)
+        # Under autocast a model's vectors are of half precision, and the table goes there with them.
+        mixed = torch.is_autocast_enabled(self.weight.device.type)
+        table = self.weight.to(x.dtype) if mixed else self.weight
+        _check_rows("TokenEmbedding.unembed: x", x, like=table, least_dims=1)
+        return F.linear(x, table)  # (…, V)
 
 
 class SkipGram(nn.Module):

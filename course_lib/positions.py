@@ -46,7 +46,7 @@ def sinusoidal_positions(
         ValueError: a length below 1, a width that is odd or below 2, an unknown layout, or a dtype of integers.
     """
     _check_whole("sinusoidal_positions", 1, length=length)
-    _check_layout("sinusoidal_positions", layout)
+    check_layout("sinusoidal_positions", layout)
     dtype = torch.get_default_dtype() if dtype is None else dtype
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"sinusoidal_positions: dtype must be floating point, got {dtype}")
@@ -142,7 +142,7 @@ def rotate(x: Tensor, start: int = 0, *, layout: Layout = "interleaved") -> Tens
     if not isinstance(x, Tensor) or x.dim() < 2 or not x.is_floating_point():
         raise ValueError(f"rotate: x must be (…, T, Dh), floating point, got {_described(x)}")
     _check_whole("rotate", 0, start=start)
-    _check_layout("rotate", layout)
+    check_layout("rotate", layout)
     angles = _angles("rotate: the width of x", start, x.size(-2), x.size(-1))  # (T, Dh/2)
     cos, sin = angles.cos().to(x), angles.sin().to(x)
     if layout == "interleaved":
@@ -249,6 +249,7 @@ def _described(given: object) -> str:
     return f"a {type(given).__name__}"
 
 
-def _check_layout(who: str, layout: str) -> None:
+def check_layout(who: str, layout: str) -> None:
+    """Raise a ValueError for a layout that is not one of the two."""
     if layout not in ("interleaved", "halves"):
         raise ValueError(f"{who}: layout must be 'interleaved' or 'halves', got {layout!r}")

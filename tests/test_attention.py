@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from course_lib.attention import (
     AdditiveAttention,
+    KVCache,
     MultiHeadAttention,
+    attend,
+    attention_weights,
     dot_product_scores,
     masked_softmax,
     merge_heads,
@@ -183,3 +186,146 @@ def test_attention_refuses_what_does_not_fit_and_names_it(changes, named):
 def test_every_other_bad_argument_is_named(call, named):
     with pytest.raises(ValueError, match=named):
         call()
+
+
+MASKS = {
+    "none": None,
+    "padding": torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None, :],
+    "a row that sees nothing": torch.tensor([[False] * 5, [True, False, True, False, True]])[
+        :, None, None, :
+    ],
+    "one for every head": torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(1)) < 0.6,
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(
+    "dtype, limit", [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)]
+)
+def test_the_fast_form_gives_what_the_definition_form_gives(name, causal, dtype, limit):
+    draw = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 3, 5, 4, generator=draw, dtype=torch.float64).to(dtype) for _ in range(3))
+    given = [tensor.requires_grad_() for tensor in (q, k, v)]
+    mask = MASKS[name]
+    seen = torch.ones(5, 5, dtype=torch.bool) if mask is None else mask
+    seen = seen & causal_mask(5) if causal else seen
+    exact = [tensor.double().detach().requires_grad_() for tensor in given]
+    expected, _ = scaled_dot_product_attention(*exact, seen)
+    output = attend(*given, mask, causal=causal)
+    assert output.dtype == dtype
+    torch.testing.assert_close(output.double(), expected, atol=limit, rtol=limit)
+    pull = torch.randn(2, 3, 5, 4, generator=draw, dtype=torch.float64)
+    ours = torch.autograd.grad(output, given, pull.to(dtype))
+    for one, other in zip(ours, torch.autograd.grad(expected, exact, pull)):
+        torch.testing.assert_close(one.double(), other, atol=5 * limit, rtol=5 * limit)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_causal_counts_from_the_last_key_where_there_are_fewer_queries(dtype):
+    q, k, v = torch.randn(1, 2, 2, 4), torch.randn(1, 2, 6, 4), torch.randn(1, 2, 6, 4)
+    expected, _ = scaled_dot_product_attention(q, k, v, causal_mask(2, 6))
+    output = attend(q.to(dtype), k.to(dtype), v.to(dtype), causal=True)
+    torch.testing.assert_close(output.float(), expected, atol=2e-2, rtol=2e-2)
+    alone = attend(q[:, :, 1:], k, v, causal=True)  # the last token sees all
+    torch.testing.assert_close(alone, expected[:, :, 1:])
+
+
+def test_dropped_weights_are_made_up_for_by_the_others():
+    v = torch.ones(1, 1, 400, 2)
+    for dtype in (torch.float32, torch.bfloat16):
+        q = torch.zeros(1, 1, 400, 2, dtype=dtype)
+        torch.manual_seed(0)
+        mixed = attend(q, q, v.to(dtype), dropout=0.5).float()
+        assert mixed.std() > 0.01
+        assert abs(mixed.mean().item() - 1) < 0.02
+
+
+@pytest.mark.parametrize(
+    "mask", [None, torch.ones(2, 1, 1, 4096, dtype=torch.bool)], ids=["causal", "padding"]
+)
+def test_no_table_of_all_scores_is_ever_made_where_the_mask_is_simple(mask):
+    """A boolean table alone would be 16 million entries for T = 4096; the largest tensor made must be far smaller."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Largest(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            output = func(*args, **(kwargs or {}))
+            for made in output if isinstance(output, tuple | list) else [output]:
+                if isinstance(made, torch.Tensor):
+                    self.numbers = max(self.numbers, made.untyped_storage().nbytes() // made.element_size())
+            return output
+
+    attention = MultiHeadAttention(d_model=4, n_heads=1)
+    x = torch.randn(2, 4096, 4, requires_grad=True)
+    with Largest() as largest:
+        attention(x, mask=mask, causal=mask is None).sum().backward()
+    assert largest.numbers <= 2 * 4096 * 16
+
+
+@given(pieces=st.lists(st.integers(1, 4), min_size=1, max_size=5), seed=st.integers(0, 99))
+def test_self_attention_with_a_cache_gives_what_it_gives_at_once(pieces, seed):
+    torch.manual_seed(seed)
+    attention = MultiHeadAttention(d_model=6, n_heads=2)
+    x = torch.randn(2, sum(pieces), 6)
+    cache = KVCache()
+    steps = [attention(part, causal=True, cache=cache) for part in x.split(pieces, dim=1)]
+    torch.testing.assert_close(torch.cat(steps, 1), attention(x, causal=True), atol=1e-6, rtol=1e-5)
+    assert cache.length == sum(pieces)
+
+
+def test_cross_attention_with_a_cache_maps_its_memory_once():
+    attention = MultiHeadAttention(d_model=6, n_heads=2)
+    x, memory, cache, calls = torch.randn(2, 3, 6), torch.randn(2, 5, 6), KVCache(), []
+    attention.w_k.register_forward_hook(lambda *_: calls.append(1))
+    once = attention(x, memory)
+    for _ in range(3):
+        torch.testing.assert_close(attention(x, memory, cache=cache), once)
+    assert len(calls) == 2 and cache.length == 5
+
+
+def test_a_cache_copies_a_token_s_keys_rarely_and_keeps_no_gradient():
+    cache, buffers = KVCache(), set()
+    for step in range(1, 101):
+        k = torch.full((2, 1, 1, 3), float(step), requires_grad=True)
+        keys, values = cache.append(k, -k)
+        buffers.add(keys.untyped_storage().data_ptr())
+        assert not keys.requires_grad
+    assert keys[0, 0, :, 0].tolist() == list(range(1, 101))
+    assert torch.equal(values, -keys)
+    assert len(buffers) <= 8
+
+
+def test_a_reordered_cache_holds_the_rows_that_were_asked_for_and_grows_on():
+    cache = KVCache()
+    cache.reorder(torch.tensor([0]))  # nothing is kept yet, so nothing moves
+    cache.append(*[torch.arange(3.0).view(3, 1, 1, 1).repeat(1, 2, 2, 4)] * 2)
+    cache.reorder(torch.tensor([2, 2, 0, 1]))
+    keys, _ = cache.append(*[torch.full((4, 2, 1, 4), 9.0)] * 2)
+    assert keys[:, 0, :, 0].tolist() == [[2, 2, 9], [2, 2, 9], [0, 0, 9], [1, 1, 9]]
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda cache: cache.append(torch.zeros(2, 3, 1), torch.zeros(2, 3, 1)), r"\(2, 3, 1\)"),
+        (lambda cache: cache.append(torch.zeros(2, 3, 1, 4), torch.zeros(2, 3, 2, 4)), r"\(2, 3, 2, 4\)"),
+        (lambda cache: cache.append(torch.zeros(1, 3, 1, 4), torch.zeros(1, 3, 1, 4)), r"\(1, 3, 1, 4\)"),
+        (lambda cache: cache.append(torch.zeros(2, 3, 1, 5), torch.zeros(2, 3, 1, 5)), r"\(2, 3, 1, 5\)"),
+        (lambda cache: cache.reorder(torch.tensor([0, 2])), r"between 0 and 1, got \[0, 2\]"),
+        (lambda cache: cache.reorder(torch.tensor([-1])), r"got \[-1\]"),
+        (lambda cache: cache.reorder(torch.tensor([], dtype=torch.long)), r"got \[\]"),
+        (lambda cache: cache.reorder(torch.tensor([[0]])), r"shape \(1, 1\)"),
+        (lambda cache: cache.reorder([0]), r"\[0\]"),
+        (lambda cache: KVCache().all(), "nothing is kept yet"),
+        (lambda cache: attention_weights(torch.nn.Linear(2, 2), torch.zeros(2)), "Linear holds no"),
+        (lambda cache: attend(*_qkv(mask=torch.ones(3, 5)).values()), "float32"),
+    ],
+)
+def test_a_cache_refuses_what_does_not_go_with_it(call, named):
+    cache = KVCache()
+    cache.append(torch.zeros(2, 3, 1, 4), torch.zeros(2, 3, 1, 4))
+    with pytest.raises(ValueError, match=named):
+        call(cache)
