@@ -1,16 +1,16 @@
-"""Objectives: what a model is asked to predict, and how far off it is.
+"""The next token: what a language model is asked, and how far off it is (lessons 01, 07, 09).
 
 B batch · T tokens · V vocabulary
-A label of −100 is ignored. Losses are means over the labels that count, in nats.
 """
 
 from __future__ import annotations
 
 from typing import SupportsIndex
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from course_lib.objectives._given import check_integers, described
 
 IGNORED = -100
 
@@ -33,9 +33,9 @@ def next_token_labels(tokens: Tensor, pad_id: int | None = None) -> tuple[Tensor
     """
     if not isinstance(tokens, Tensor) or tokens.dim() != 2 or tokens.size(1) < 2:
         raise ValueError(
-            f"next_token_labels: tokens must be (B, T) with T at least 2, got {_described(tokens)}"
+            f"next_token_labels: tokens must be (B, T) with T at least 2, got {described(tokens)}"
         )
-    _check_integers("next_token_labels: tokens", tokens)
+    check_integers("next_token_labels: tokens", tokens)
     if pad_id is not None and not isinstance(pad_id, SupportsIndex):
         raise ValueError(f"next_token_labels: pad_id must be an integer id or None, got {pad_id!r}")
     inputs, labels = tokens[:, :-1], tokens[:, 1:].long()  # both (B, T−1)
@@ -61,11 +61,11 @@ def language_model_loss(logits: Tensor, labels: Tensor) -> Tensor:
     if not tensors or logits.dim() != 3 or logits.shape[:2] != labels.shape:
         raise ValueError(
             "language_model_loss: logits must be (B, T, V) and labels (B, T), "
-            f"got {_described(logits)} and {_described(labels)}"
+            f"got {described(logits)} and {described(labels)}"
         )
     if not logits.is_floating_point():
         raise ValueError(f"language_model_loss: logits must be floating point, got dtype {logits.dtype}")
-    _check_integers("language_model_loss: labels", labels)
+    check_integers("language_model_loss: labels", labels)
     labels = labels.long()
     counted = labels[labels != IGNORED]
     if counted.numel() == 0:
@@ -76,12 +76,3 @@ def language_model_loss(logits: Tensor, labels: Tensor) -> Tensor:
             f"language_model_loss: label {wrong} lies outside the vocabulary of {logits.size(-1)}"
         )
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
-
-
-def _described(given: object) -> str:
-    return str(tuple(given.shape)) if isinstance(given, Tensor) else type(given).__name__
-
-
-def _check_integers(name: str, given: Tensor) -> None:
-    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
-        raise ValueError(f"{name} must be integer ids, got dtype {given.dtype}")
