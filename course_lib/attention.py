@@ -20,6 +20,7 @@ from course_lib.masks import causal_mask
 
 # In half precision on a processor the plain form is the faster one up to about this many keys (benchmarks/).
 SHORT = 512
+NO_END = 2**62  # a row is like itself, however long it grows
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -131,9 +132,13 @@ def attend(
     """
     _check_query_and_key(q, k)
     _check_value(k, v)
-    n_queries, n_keys = q.size(-2), k.size(-2)
     if mask is not None:
-        _check_mask(mask, torch.Size((*q.shape[:-1], n_keys)))
+        _check_mask(mask, torch.Size((*q.shape[:-1], k.size(-2))))
+    return _attend(q, k, v, mask, causal, dropout)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, dropout: float) -> Tensor:
+    n_queries, n_keys = q.size(-2), k.size(-2)
     if causal and n_queries == 1:
         causal = False  # the last token may see all the others
     plain = n_keys <= SHORT and q.dtype in (torch.bfloat16, torch.float16) and q.device.type == "cpu"
@@ -236,6 +241,7 @@ class KVCache:
         self.length = 0  # tokens kept so far
         self._k: Tensor | None = None  # (B, H, capacity, Dh)
         self._v: Tensor | None = None
+        self._alike: Tensor | None = None  # (B, B): in how many first columns two rows are known to be alike
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Add the keys and values of new tokens; return those of all tokens.
@@ -288,7 +294,19 @@ class KVCache:
         if self._k is None or self._v is None:
             return
         check_rows("KVCache", rows, self._k.size(0))
-        self._k, self._v = self._k.index_select(0, rows), self._v.index_select(0, rows)
+        n = self.length
+        same = rows[:, None] == rows  # (B′, B′): two rows with one parent are alike in all n columns
+        if len(rows) != self._k.size(0):
+            self._k, self._v = self._k[rows], self._v[rows]
+        else:
+            # The beams of a sentence have most of their past in common, and only what differs need move.
+            first = 0 if self._alike is None else int(self._alike[torch.arange(len(rows)), rows].min())
+            self._k[:, :, first:n] = self._k[rows, :, first:n]
+            self._v[:, :, first:n] = self._v[rows, :, first:n]
+        alike = (
+            torch.zeros_like(same, dtype=torch.long) if self._alike is None else self._alike[rows][:, rows]
+        )
+        self._alike = alike.masked_fill(same, n).fill_diagonal_(NO_END)
 
     def _enlarged(self, old: Tensor | None, new: Tensor, end: int) -> Tensor:
         n_batch, n_heads, _, d_head = new.shape
@@ -358,8 +376,9 @@ class MultiHeadAttention(nn.Module):
         else:
             k, v = cache.all() if cache.length else cache.append(*self.keys_and_values(memory))
         _check_batches(q, k)
-        dropout = self.dropout if self.training else 0.0
-        heads = attend(q, k, v, mask, causal=causal, dropout=dropout)  # (B, H, Tq, Dh)
+        if mask is not None:
+            _check_mask(mask, torch.Size((*q.shape[:-1], k.size(-2))))
+        heads = _attend(q, k, v, mask, causal, self.dropout if self.training else 0.0)  # (B, H, Tq, Dh)
         return self.w_o(merge_heads(heads))  # (B, Tq, D)
 
     def with_weights(
@@ -443,10 +462,10 @@ def check_rows(who: str, rows: Tensor, n_rows: int) -> None:
 def _check_mask(mask: Tensor, shape: torch.Size) -> None:
     if mask.dtype != torch.bool:
         raise ValueError(f"a mask must be boolean with True = may attend, got dtype {mask.dtype}")
-    try:
-        fits = torch.broadcast_shapes(mask.shape, shape) == shape
-    except RuntimeError:
-        fits = False
+    # The same as asking torch.broadcast_shapes, which takes longer than attending to a single token.
+    fits = mask.dim() <= len(shape) and all(
+        size in (1, wanted) for size, wanted in zip(reversed(mask.shape), reversed(shape))
+    )
     if not fits:
         raise ValueError(
             f"a mask of shape {tuple(mask.shape)} does not broadcast to scores of shape {tuple(shape)}"
@@ -491,6 +510,8 @@ def _check_batches(q: Tensor, k: Tensor) -> None:
 
 
 def _check_leading(names: str, one: Tensor, other: Tensor) -> None:
+    if one.shape[:-2] == other.shape[:-2]:
+        return
     try:
         torch.broadcast_shapes(one.shape[:-2], other.shape[:-2])
     except RuntimeError:

@@ -329,3 +329,22 @@ def test_a_cache_refuses_what_does_not_go_with_it(call, named):
     cache.append(torch.zeros(2, 3, 1, 4), torch.zeros(2, 3, 1, 4))
     with pytest.raises(ValueError, match=named):
         call(cache)
+
+
+@given(seed=st.integers(0, 10**6))
+def test_however_rows_are_reordered_each_holds_the_whole_past_of_its_parents(seed):
+    draw = torch.Generator().manual_seed(seed)
+    cache, rows_written = KVCache(), [[] for _ in range(3)]
+    for step in range(12):
+        new = torch.arange(len(rows_written)) + 100.0 * step
+        for past, number in zip(rows_written, new.tolist()):
+            past.append(number)
+        k = new.view(-1, 1, 1, 1).repeat(1, 2, 1, 2)
+        keys, values = cache.append(k, -k)
+        assert keys[:, 1, :, 0].tolist() == rows_written
+        assert torch.equal(values, -keys)
+        if torch.rand((), generator=draw) < 0.7:
+            n_rows = int(torch.randint(1, 5, (), generator=draw)) if step % 5 == 4 else len(rows_written)
+            parents = torch.randint(0, len(rows_written), (n_rows,), generator=draw)
+            cache.reorder(parents)
+            rows_written = [list(rows_written[parent]) for parent in parents.tolist()]
