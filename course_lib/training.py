@@ -1,7 +1,8 @@
 """Training: one loop for every lesson.
 
 Batches are drawn from a seed, the learning rate warms up and decays, the gradient is clipped, and a run that
-was killed goes on from its last checkpoint as if nothing had happened, to the last bit.
+was killed goes on from its last checkpoint as if nothing had happened, to the last bit. Started by torchrun,
+the same loop runs in several processes and on several machines, with the same result.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ import io
 import json
 import math
 import os
+import platform
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, SupportsFloat, SupportsIndex
 
@@ -22,7 +26,22 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from course_lib.distributed import (
+    all_or_none,
+    check_same,
+    copy_weights_from_first,
+    fingerprint,
+    from_first,
+    gathered,
+    n_processes,
+    process_number,
+    share,
+    sum_gradients,
+)
+
 Decay = Literal["linear", "cosine", "none"]
+Precision = Literal["fp32", "bf16"]
+Optimiser = Literal["adamw", "muon"]
 
 
 @dataclass
@@ -38,6 +57,18 @@ class History:
     validations: list[tuple[int, float]] = field(default_factory=list)
 
 
+@dataclass
+class Run:
+    """All that a run needs to go on: what a checkpoint keeps. `recipe` says which run it is."""
+
+    model: nn.Module
+    optimisers: list[torch.optim.Optimizer]
+    batches: torch.Generator
+    history: History
+    recipe: dict[str, Any]
+    device: torch.device
+
+
 def fit(
     model: nn.Module,
     draw_batch: Callable[[torch.Generator], Any],
@@ -49,7 +80,10 @@ def fit(
     decay: Decay = "linear",
     clip: float | None = 1.0,
     accumulate: int = 1,
+    count_of: Callable[[Any], Any] | None = None,
+    optimiser: Optimiser = "adamw",
     weight_decay: float = 0.0,
+    precision: Precision = "fp32",
     seed: int = 0,
     validate: Callable[[Any], float] | None = None,
     validate_every: int = 0,
@@ -63,6 +97,11 @@ def fit(
     Everything random inside comes from `seed` (the batches, dropout), and the random state outside stays as
     it was: the same call gives the same weights wherever it stands.
 
+    Started by torchrun (`distributed`), several processes train the same model: each draws the same batches and
+    computes its rows of them, and the loss and the weights are those of one process, for the loss is a mean
+    over *all* that `count_of` counts. (Not so the dropout: every process drops other numbers.) The first process
+    validates and keeps the file; the others need not see its disk. Validation runs in fp32, on all rows.
+
     Args:
         model: what is trained.
         draw_batch: gives the next batch; all its chance must come from the generator it gets.
@@ -73,7 +112,16 @@ def fit(
         decay: how it falls to 0 from there to the last step: "linear", "cosine", or "none" (it stays).
         clip: the longest gradient (norm over all parameters) that is let through; None = any.
         accumulate: batches whose gradients are averaged into one update.
-        weight_decay: AdamW's, for all parameters.
+        count_of: batch → how many things the mean in `loss_of` goes over, such as the labels that count. An
+            update's loss is then the mean over all of them, in whatever batches and processes they lie; without
+            it, every batch of an update weighs the same. Several processes need it; a share that counts nothing is
+            not computed. A loss of k terms, each a mean over things of its own: both functions return k
+            numbers, and the terms are added.
+        optimiser: "adamw", or "muon" for the matrices of hidden layers and AdamW for all else (`optimisers_of`).
+        weight_decay: the optimiser's, for all parameters.
+        precision: "fp32", or "bf16": the products inside `loss_of` are computed with 16-bit numbers
+            (`torch.autocast`), which is up to four times as fast; the weights stay as they are. Where the
+            processor has no bf16, the run says so and goes on in fp32.
         seed: the source of all chance.
         validate: model → a number to follow; called in evaluation mode, without gradients.
         validate_every: steps between two calls of `validate`; it is also called after the last step.
@@ -87,8 +135,10 @@ def fit(
 
     Raises:
         ValueError: a number out of range, a checkpoint that is damaged, belongs to another run or could not be
-            written, or a loss that is not one number or hangs on no weight.
+            written, a loss that is not one number or hangs on no weight, counts that do not fit it, or
+            processes that were given different runs.
         FloatingPointError: the loss or its gradient is NaN or infinite; the weights are those before that step.
+        RuntimeError: another process failed.
     """
     _check_schedule("fit", steps=steps, lr=lr, warmup=warmup, decay=decay)
     _check_whole("fit", 1, accumulate=accumulate)
@@ -99,6 +149,8 @@ def fit(
         raise ValueError(f"fit: weight_decay must be a number, at least 0, got {weight_decay!r}")
     if not (isinstance(seed, SupportsIndex) and -(2**63) <= seed < 2**64):  # what torch takes
         raise ValueError(f"fit: seed must be a whole number of 64 bits, got {seed!r}")
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f"fit: precision must be 'fp32' or 'bf16', got {precision!r}")
     if checkpoint_every and checkpoint is None:
         raise ValueError(
             f"fit: checkpoint_every is {checkpoint_every}, but there is no file: give checkpoint=…"
@@ -109,9 +161,10 @@ def fit(
         )
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError(f"fit: {type(model).__name__} has no weight to train")
+    device = next(parameter.device for parameter in model.parameters() if parameter.requires_grad)
+    if precision == "bf16" and not has_bf16(device):
+        precision, description = "fp32", _without_bf16(device, description, progress)
     path = None if checkpoint is None else Path(checkpoint)
-    if path is not None:
-        _check_writable(path)
     recipe = {  # plain numbers, for they go into a file
         "steps": int(steps),
         "lr": float(lr),
@@ -119,39 +172,48 @@ def fit(
         "decay": decay,
         "clip": None if clip is None else float(clip),
         "accumulate": int(accumulate),
+        "counted": count_of is not None,
+        "optimiser": optimiser,
         "weight_decay": float(weight_decay),
+        "precision": precision,  # the one that is used: a file goes on as it began, or not at all
         "seed": int(seed),
     }
-    optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
-    batches = torch.Generator().manual_seed(int(seed))
-    history = History()
+    optimisers = optimisers_of(model, optimiser, lr=lr, weight_decay=weight_decay)
+    run = Run(model, optimisers, torch.Generator().manual_seed(int(seed)), History(), recipe, device)
+    _check_processes(run, count_of, validate is not None, validate_every, path is not None, checkpoint_every)
+    if path is not None:
+        from_first(partial(_check_writable, path))
+    mixed = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    history = run.history
     was_training = model.training
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(seed))
-            if path is not None and path.exists():
-                read_checkpoint(path, model, optimiser, batches, history, recipe)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(_seed_of_process(int(seed)))
+            copy_weights_from_first(model)
+            if path is not None:
+                read_checkpoint(path, run)
             first = len(history.losses)
             model.train()
-            with progress_bar(steps, description, first, progress) as bar:
+            shown = progress and process_number() == 0
+            with progress_bar(steps, description, first, shown) as bar:
                 for step in range(first, steps):
                     rate = learning_rate(step, steps=steps, lr=lr, warmup=warmup, decay=decay)
-                    loss, norm = _update(
-                        model, optimiser, draw_batch, loss_of, batches, rate, clip, accumulate, step
-                    )
+                    loss = _gradient(run, draw_batch, loss_of, count_of, mixed, step)
+                    norm = _update(run, rate, clip, step)
                     history.losses.append(loss)
                     history.grad_norms.append(norm)
                     done = step + 1
                     if validate is not None and (
                         done == steps or (validate_every and done % validate_every == 0)
                     ):
-                        history.validations.append((done, evaluate(model, validate)))
+                        history.validations.append((done, from_first(partial(evaluate, model, validate))))
                     if path is not None and (
                         done == steps or (checkpoint_every and done % checkpoint_every == 0)
                     ):
-                        write_checkpoint(path, model, optimiser, batches, history, recipe)
+                        write_checkpoint(path, run)
                     bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
                     bar.update()
+            copy_weights_from_first(model)  # buffers that count what a process saw
     finally:  # also when somebody stops it
         model.train(was_training)
     return history
@@ -197,105 +259,273 @@ def evaluate(model: nn.Module, measure: Callable[[Any], float]) -> float:
         raise ValueError(f"evaluate: measure must return one number, got {_kind(value)}") from None
 
 
-def _update(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
+def _gradient(
+    run: Run,
     draw_batch: Callable[[torch.Generator], Any],
     loss_of: Callable[[Any, Any], Tensor],
-    batches: torch.Generator,
-    rate: float,
-    clip: float | None,
-    accumulate: int,
+    count_of: Callable[[Any], Any] | None,
+    mixed: torch.autocast,
     step: int,
-) -> tuple[float, float]:
-    """Make one update of the weights; return the loss and the length of the gradient before clipping."""
-    optimiser.zero_grad()
-    total = 0.0
-    for _ in range(accumulate):
-        loss = loss_of(model, draw_batch(batches))
-        if not isinstance(loss, Tensor) or loss.dim() != 0:
-            raise ValueError(f"fit: loss_of must return one number, a tensor without axes; got {_kind(loss)}")
-        if not loss.requires_grad:
-            raise ValueError("fit: the loss hangs on no weight: was it computed without gradients?")
-        if not loss.isfinite():
-            raise FloatingPointError(
-                f"fit: the loss of step {step} is {loss.item()}; training stops before it"
-            )
-        (loss / accumulate).backward()
-        total += loss.item() / accumulate
-    norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf if clip is None else clip).item()
+) -> float:
+    """Draw the batches of an update and give the weights the gradient of its loss; return the loss.
+
+    loss = Σ (n_b / n) · mean_b over the batches, or the processes' shares of them: mean_b is what `loss_of` says
+    of one, n_b how many things it counts, n how many the update does.
+    """
+    run.model.zero_grad()
+    with all_or_none():
+        batches = [draw_batch(run.batches) for _ in range(run.recipe["accumulate"])]
+        n = [sum(terms) for terms in zip(*(_counts(count_of, batch) for batch in batches), strict=True)]
+        if not all(n):
+            raise ValueError(f"fit: count_of finds nothing to count in the batches of step {step}")
+        seen = 0.0
+        if n_processes() > 1:
+            seen = float(fingerprint(batches))
+            batches = [share(batch, process_number(), n_processes()) for batch in batches]
+        loss, n_own = 0.0, [0.0] * len(n)
+        for batch in batches:
+            n_b = _counts(count_of, batch)
+            if any(n_b):
+                loss += _backward(run.model, batch, loss_of, n, n_b, mixed)
+                n_own = [sum(pair) for pair in zip(n_own, n_b)]
+    loss, seen_by_all, *n_by_all = sum_gradients(run.model, [loss, seen, *n_own])
+    if seen_by_all != n_processes() * seen:
+        raise ValueError(
+            f"fit: the processes drew different batches for step {step}: is their data the same?"
+        )
+    if not all(math.isclose(there, here) for there, here in zip(n_by_all, n)):
+        raise ValueError(
+            f"fit: count_of must count a batch as the sum of its shares; it counts {n} in the batches of step "
+            f"{step}, and {n_by_all} in the shares of {n_processes()} processes"
+        )
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"fit: the loss of step {step} is {loss}; training stops before it")
+    return loss
+
+
+def _backward(
+    model: nn.Module,
+    batch: Any,
+    loss_of: Callable[[Any, Any], Tensor],
+    n: list[float],
+    n_b: list[float],
+    mixed: torch.autocast,
+) -> float:
+    """Add the gradient of Σ (n_b / n) · mean_b, over the terms of the loss, for one batch; return that number."""
+    with mixed:
+        loss = loss_of(model, batch)
+    if not isinstance(loss, Tensor) or loss.dim() > 1 or loss.numel() != len(n):
+        wanted = "one number, a tensor without axes" if len(n) == 1 else f"{len(n)} numbers, as count_of"
+        raise ValueError(f"fit: loss_of must return {wanted}; got {_kind(loss)}")
+    if not loss.requires_grad:
+        raise ValueError("fit: the loss hangs on no weight: was it computed without gradients?")
+    if loss.dtype in (torch.bfloat16, torch.float16):
+        loss = loss.float()
+    means = loss.unbind() if loss.dim() else [loss]
+    terms = [(mean, of / here) for mean, of, here in zip(means, n, n_b) if here]  # not the mean over nothing
+    torch.autograd.backward([mean / times for mean, times in terms])
+    return sum(mean.item() / times for mean, times in terms)
+
+
+def _counts(count_of: Callable[[Any], Any] | None, batch: Any) -> list[float]:
+    """Return how many things a batch counts, one number for each term of the loss; without count_of, 1."""
+    if count_of is None:
+        return [1.0]
+    counts = count_of(batch)
+    try:
+        numbers = torch.as_tensor(counts, dtype=torch.float64).flatten().tolist()
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"fit: count_of must return a number, got {_kind(counts)}") from None
+    if not numbers or not all(0 <= number < math.inf for number in numbers):
+        raise ValueError(f"fit: count_of must return numbers, at least 0, got {numbers}")
+    return numbers
+
+
+def _update(run: Run, rate: float, clip: float | None, step: int) -> float:
+    """Make one step with the gradient that lies in the weights; return its length before clipping."""
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), math.inf if clip is None else clip).item()
     if not math.isfinite(norm):  # a finite loss can have such a gradient, as √0 has
         raise FloatingPointError(f"fit: the gradient of step {step} is {norm}; training stops before it")
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    optimiser.step()
-    return total, norm
+    for optimiser in run.optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        optimiser.step()
+    return norm
+
+
+def optimisers_of(
+    model: nn.Module, name: Optimiser, *, lr: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
+    """Return what moves a model's weights: AdamW for all of them, or Muon for the hidden matrices and AdamW else.
+
+    Muon (Jordan et al. 2024) moves a matrix as far in each of its directions: it takes the singular values of the
+    momentum to 1 before the step. That suits maps from vectors to vectors, so it gets the weights of `nn.Linear`,
+    but not one that an embedding shares, which has a row a token. Its steps are made as long as AdamW's (Liu et
+    al. 2025, section 2.2): one rate does for both.
+
+    Raises:
+        ValueError: another name, no matrix for Muon, or a PyTorch without it.
+    """
+    if name == "adamw":
+        return [torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)]
+    if name != "muon":
+        raise ValueError(f"fit: optimiser must be 'adamw' or 'muon', got {name!r}")
+    if not hasattr(torch.optim, "Muon"):
+        raise ValueError(f"fit: optimiser 'muon' needs PyTorch 2.9 or later, and this is {torch.__version__}")
+    tables = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
+    maps = {module.weight for module in model.modules() if isinstance(module, nn.Linear)} - tables
+    if not maps:
+        raise ValueError(f"fit: optimiser 'muon' finds no matrix of a hidden layer in {type(model).__name__}")
+    hidden = [parameter for parameter in model.parameters() if parameter in maps]  # in the model's order
+    rest = [parameter for parameter in model.parameters() if parameter not in maps]
+    muon = torch.optim.Muon(hidden, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+    return [muon] + ([torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay)] if rest else [])
+
+
+# --- several processes -------------------------------------------------------------------------------------
+
+
+def _check_processes(run: Run, count_of: Callable[[Any], Any] | None, *same: Any) -> None:
+    """Refuse, where several processes train, what would not be one run, or not that of one process."""
+    if n_processes() == 1:
+        return
+    weights = {
+        name: f"{tuple(tensor.shape)} {tensor.dtype}" for name, tensor in run.model.state_dict().items()
+    }
+    check_same("fit", run.recipe | {"device": run.device.type, "model": weights, "validation and file": same})
+    if count_of is None:
+        raise ValueError(
+            f"fit: {n_processes()} processes need count_of, for a mean of their means is not the mean over all: "
+            "such as count_of=lambda batch: (labels of the batch != −100).sum(), or the number of rows"
+        )
+    for name, module in run.model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(module, nn.SyncBatchNorm):
+            raise ValueError(
+                f"fit: {name} is a {type(module).__name__}; in several processes it would see its share only"
+            )
+
+
+def _seed_of_process(seed: int) -> int:
+    """Return the seed of this process's dropout: the run's own in the first, as if it were alone."""
+    return (seed + process_number() * 0x9E3779B97F4A7C15) % 2**64 if process_number() else seed
+
+
+def _chance(device: torch.device) -> dict[str, Tensor]:
+    """Return where this process stands in its random numbers."""
+    on_gpu = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+    return {"torch": torch.get_rng_state()} | on_gpu
+
+
+# --- precision ---------------------------------------------------------------------------------------------
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Return whether a device multiplies 16-bit brain floats itself; elsewhere they are slower than fp32.
+
+    Asked are the processor's abilities (AVX512-BF16 or AMX on x86, BF16 on ARM, Ampere and later on CUDA), not a
+    stopwatch: a run that goes on must get the same answer.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    try:
+        if platform.machine().lower() in ("x86_64", "amd64"):
+            return torch.cpu._is_avx512_bf16_supported()  # also where there is AMX
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    except (AttributeError, RuntimeError):  # another version of PyTorch, or one built without oneDNN
+        return False
+
+
+def _without_bf16(device: torch.device, description: str, progress: bool) -> str:
+    """Say that there is no bf16: in the line of progress, or as a warning where no such line is kept."""
+    if not (progress and _in_notebook()):
+        warnings.warn(
+            f"fit: this {device.type} has no bf16; the run goes on in fp32, slower and as exact or more so",
+            stacklevel=3,
+        )
+    return f"{description} (fp32: no bf16 here)"
 
 
 # --- checkpoints -------------------------------------------------------------------------------------------
 
 
-def write_checkpoint(
-    path: str | Path,
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    batches: torch.Generator,
-    history: History,
-    recipe: dict[str, Any],
-) -> None:
-    """Keep all that a run needs to go on: weights, the optimiser's memory, the random states, the history.
+def write_checkpoint(path: str | Path, run: Run) -> None:
+    """Keep all that a run needs to go on: weights, the optimisers' memory, the random states, the history.
 
-    The file is written beside its place and moved there in one step: whenever the machine stops, it is whole.
+    The file is written beside its place and moved there in one step: whenever the machine stops, it is whole. Of
+    several processes the first writes it, with the random states of all.
     """
-    tensors = {f"model.{name}": tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    for number, memory in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{name}": tensor.clone() for name, tensor in memory.items()}
-    tensors["random.batches"] = batches.get_state()
-    tensors["random.torch"] = torch.get_rng_state()
-    tensors["history.losses"] = torch.tensor(history.losses, dtype=torch.float64)
-    tensors["history.grad_norms"] = torch.tensor(history.grad_norms, dtype=torch.float64)
-    tensors["history.validations"] = torch.tensor(history.validations, dtype=torch.float64).view(-1, 2)
-    save_atomically(path, tensors, {"recipe": json.dumps(recipe)})
+    chance = gathered(_chance(run.device))
+
+    def write() -> None:
+        tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
+        for which, optimiser in enumerate(run.optimisers):
+            for number, memory in optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser.{which}.{number}.{name}": tensor for name, tensor in memory.items()}
+        tensors = {
+            name: tensor.detach().clone() for name, tensor in tensors.items()
+        }  # two names share no memory
+        tensors["random.batches"] = run.batches.get_state()
+        for process, states in enumerate(chance):
+            tensors |= {f"random.{process}.{name}": state for name, state in states.items()}
+        tensors["history.losses"] = torch.tensor(run.history.losses, dtype=torch.float64)
+        tensors["history.grad_norms"] = torch.tensor(run.history.grad_norms, dtype=torch.float64)
+        tensors["history.validations"] = torch.tensor(run.history.validations, dtype=torch.float64).view(
+            -1, 2
+        )
+        save_atomically(path, tensors, {"recipe": json.dumps(run.recipe)})
+
+    from_first(write)
 
 
-def read_checkpoint(
-    path: str | Path,
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    batches: torch.Generator,
-    history: History,
-    recipe: dict[str, Any],
-) -> None:
-    """Put a run back to where `write_checkpoint` kept it.
+def read_checkpoint(path: str | Path, run: Run) -> None:
+    """Put a run back to where `write_checkpoint` kept it; without a file, leave it at its beginning.
+
+    Of several processes the first reads the file and gives it to all. Their number may have changed: the run
+    goes on, and only its dropout is not what it would have been.
 
     Raises:
         ValueError: the file is damaged, was written with other settings, or holds another model.
     """
-    tensors, notes = load_tensors(path)
+    found = from_first(lambda: load_tensors(path) if Path(path).exists() else None)
+    if found is None:
+        return
+    tensors, notes = found
     written = json.loads(notes.get("recipe", "{}"))
-    other = [name for name in recipe if written.get(name) != recipe[name]]
+    other = [name for name in run.recipe if written.get(name) != run.recipe[name]]
     if other:
         raise ValueError(
             f"fit: {Path(path).name} was written with {other[0]} = {written.get(other[0])}, and this run has "
-            f"{recipe[other[0]]}; give another file, or delete it to begin anew"
+            f"{run.recipe[other[0]]}; give another file, or delete it to begin anew"
         )
-    weights = {name[len("model.") :]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
     try:
-        model.load_state_dict(weights)
+        run.model.load_state_dict(_under("model.", tensors))
     except RuntimeError as error:
         first_line = " ".join(str(error).split("\n", 1)[-1].split())
         raise ValueError(f"fit: {Path(path).name} holds another model: {first_line}") from None
-    memory: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimiser."):
-            _, number, what = name.split(".")
+    for which, optimiser in enumerate(run.optimisers):
+        memory: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under(f"optimiser.{which}.", tensors).items():
+            number, what = name.split(".")
             memory.setdefault(int(number), {})[what] = tensor
-    optimiser.load_state_dict({"state": memory, "param_groups": optimiser.state_dict()["param_groups"]})
-    batches.set_state(tensors["random.batches"])
-    torch.set_rng_state(tensors["random.torch"])
-    history.losses[:] = tensors["history.losses"].tolist()
-    history.grad_norms[:] = tensors["history.grad_norms"].tolist()
-    history.validations[:] = [(int(step), value) for step, value in tensors["history.validations"].tolist()]
+        optimiser.load_state_dict({"state": memory, "param_groups": optimiser.state_dict()["param_groups"]})
+    run.batches.set_state(tensors["random.batches"])
+    chance = _under(f"random.{process_number()}.", tensors)
+    if "torch" in chance:
+        torch.set_rng_state(chance["torch"])
+    if "cuda" in chance and run.device.type == "cuda":
+        torch.cuda.set_rng_state(chance["cuda"], run.device)
+    run.history.losses[:] = tensors["history.losses"].tolist()
+    run.history.grad_norms[:] = tensors["history.grad_norms"].tolist()
+    run.history.validations[:] = [
+        (int(step), value) for step, value in tensors["history.validations"].tolist()
+    ]
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, under the rest of their names."""
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def save_atomically(path: str | Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:

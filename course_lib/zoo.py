@@ -3,26 +3,37 @@
 A model is kept under the name of what made it: a hash of its recipe and of its data. Another recipe or other
 data give another name, so an old model is never taken for a new one. A file that is damaged is made anew.
 
-B batch · T tokens · D d_model · V vocabulary
+One more model is one more function such as `gpt`: a recipe, its data as text, and `trained`.
+
+B batch · T tokens · D d_model · V vocabulary · S tokens of a whole text
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, SupportsIndex
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from course_lib.attention import MultiHeadAttention
 from course_lib.data import senses
+from course_lib.data.manual import docstrings, manual_paragraphs, split_by_content
+from course_lib.distributed import alone
 from course_lib.environment import course_home
+from course_lib.gpt import GPT, GPTConfig
 from course_lib.masks import causal_mask
-from course_lib.objectives import language_model_loss
-from course_lib.training import fit, load_tensors, progress_bar, save_atomically
+from course_lib.objectives import language_model_loss, next_token_labels
+from course_lib.tokenization import BPETokenizer
+from course_lib.training import History, fit, load_tensors, progress_bar, save_atomically
+
+END = "[END]"
 
 
 class SmallReader(nn.Module):
@@ -136,6 +147,77 @@ def small_reader(progress: bool = True) -> SmallReader:
     return trained("small_reader", recipe, repr(training), build, train, progress)
 
 
+GPT_RECIPE: dict[str, Any] = {
+    "vocab_size": 4096,
+    "max_len": 128,
+    "d_model": 128,
+    "n_heads": 4,
+    "n_layers": 2,
+    "batch": 8,
+    "steps": 1800,
+    "lr": 1e-2,
+    "warmup": 60,
+    "optimiser": "muon",
+    "precision": "bf16",
+    "seed": 0,
+}
+
+
+def gpt(progress: bool = True) -> tuple[GPT, BPETokenizer]:
+    """Return a GPT that has read Python's manual and docstrings, and its tokenizer; it takes a minute or two."""
+    recipe = GPT_RECIPE
+    training, _ = prose()
+    tokenizer = prose_tokenizer(training, recipe["vocab_size"])
+
+    def train(model: GPT) -> None:
+        train_language_model(model, stream(training, tokenizer), recipe, "gpt", progress)
+
+    data = "\n".join(training)
+    return trained("gpt", recipe, data, lambda: new_gpt(recipe), train, progress), tokenizer
+
+
+def new_gpt(recipe: dict[str, Any]) -> GPT:
+    """Return an untrained GPT of a recipe's sizes."""
+    sizes = {name: recipe[name] for name in ("vocab_size", "max_len", "d_model", "n_heads", "n_layers")}
+    return GPT(GPTConfig(**sizes, dropout=0.0))
+
+
+def prose() -> tuple[list[str], list[str]]:
+    """Return the paragraphs of Python's manual and docstrings, each once: those to train on, and those held out."""
+    return split_by_content(list(dict.fromkeys(manual_paragraphs() + docstrings())))
+
+
+def prose_tokenizer(training: Sequence[str], vocab_size: int) -> BPETokenizer:
+    """Train byte-pair encoding on paragraphs; its token 0, [END], stands between two of them."""
+    return BPETokenizer.train(training, vocab_size=vocab_size, specials=(END,), byte_level=True)
+
+
+def stream(paragraphs: Sequence[str], tokenizer: BPETokenizer) -> Tensor:
+    """Return all paragraphs as one row of tokens, (S,), with [END] before, between and after them."""
+    end = tokenizer.ids[END]
+    return torch.tensor([end] + [token for text in paragraphs for token in [*tokenizer.encode(text), end]])
+
+
+def train_language_model(
+    model: nn.Module, tokens: Tensor, recipe: dict[str, Any], name: str, progress: bool
+) -> History:
+    """Train a model of tokens → logits on windows of a stream, (S,), that begin anywhere."""
+    n_read = recipe["max_len"]
+
+    def draw_batch(generator: torch.Generator) -> Tensor:
+        starts = torch.randint(len(tokens) - n_read, (recipe["batch"], 1), generator=generator)
+        return tokens[starts + torch.arange(n_read + 1)]  # (B, T + 1)
+
+    def loss_of(model: nn.Module, batch: Tensor) -> Tensor:
+        inputs, labels = next_token_labels(batch)
+        return language_model_loss(model(inputs), labels)
+
+    settings = {key: recipe[key] for key in ("steps", "lr", "warmup", "optimiser", "precision", "seed")}
+    return fit(
+        model, draw_batch, loss_of, **settings, count_of=Tensor.numel, description=name, progress=progress
+    )
+
+
 def trained(
     name: str,
     recipe: dict[str, Any],
@@ -146,10 +228,11 @@ def trained(
 ) -> Any:
     """Return a model of the zoo in evaluation mode: from its file if that is whole, else trained and kept.
 
-    Two kernels that ask at once train it once: the second waits for the first.
+    Two kernels that ask at once train it once: the second waits for the first. A training that is stopped or
+    killed leaves nothing; the next call begins anew. In processes of torchrun each one asks for itself.
 
     Args:
-        name: what the file is called.
+        name: what the file is called: letters, digits and _.
         recipe: all that decides the weights except the data; must go into JSON, and have a "seed".
         data: what it is trained on, as text; only its hash is kept.
         build: makes the model, with any weights.
@@ -157,27 +240,66 @@ def trained(
         progress: show a progress bar, also (full at once) where nothing is to be trained.
 
     Raises:
-        ValueError: a recipe without a seed.
+        ValueError: a name, recipe or data of another kind; a recipe without a seed; a folder in the file's place,
+            or a zoo that cannot be written.
     """
-    if not isinstance(recipe.get("seed"), int):
+    if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
+        raise ValueError(f"trained: name must be a word of letters, digits and _, got {name!r}")
+    if not isinstance(data, str):
+        raise ValueError(f"trained: data must be a text, got a {type(data).__name__}")
+    if not isinstance(recipe, dict) or not isinstance(recipe.get("seed"), int):
         raise ValueError(f"trained: recipe must hold a whole number as its 'seed', got {recipe}")
-    said = json.dumps(recipe, sort_keys=True) + hashlib.sha256(data.encode()).hexdigest()
+    try:
+        said = json.dumps(recipe, sort_keys=True) + hashlib.sha256(data.encode()).hexdigest()
+    except TypeError as error:
+        raise ValueError(f"trained: recipe must go into JSON ({error}), got {recipe}") from None
     path = course_home() / "zoo" / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:16]}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng(devices=[]), FileLock(path.with_suffix(".lock")):
+    if path.is_dir():
+        raise ValueError(f"trained: {path} is a folder, where the file of {name} belongs; move it away")
+    with torch.random.fork_rng(devices=[]), alone():
         torch.manual_seed(recipe["seed"])
         model = build()
-        if path.exists() and _load(path, model):
+        if _load(path, model):  # a file that is there is whole, or no model: reading needs no lock
             progress_bar(1, name, first=1, shown=progress).close()
-        else:
-            train(model)
-            tensors = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
-            save_atomically(path, tensors, {"recipe": said, "sha256": _digest(tensors)})
+            return model.eval()
+        with _lock(path, name, progress):
+            if not _load(path, model):  # nobody has trained it in the meantime
+                torch.manual_seed(recipe["seed"])
+                model = build()  # a file of another shape may have filled a part of it
+                train(model)
+                tensors = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
+                save_atomically(path, tensors, {"recipe": said, "sha256": _digest(tensors)})
     return model.eval()
 
 
-def _load(path: Any, model: nn.Module) -> bool:
-    """Fill the model from a file; False where the file is damaged or holds something else."""
+@contextmanager
+def _lock(path: Path, name: str, progress: bool) -> Iterator[None]:
+    """Let nobody else train this model meanwhile; where somebody does, say so and wait.
+
+    The lock is the system's: it ends with the process that holds it, also when that is killed.
+    """
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            with progress_bar(1, f"{name}: another kernel is training it", shown=progress):
+                lock.acquire()
+    except OSError as error:
+        raise ValueError(f"trained: the zoo {path.parent} cannot be written: {error.strerror}") from None
+    try:
+        for unfinished in path.parent.glob(f".{path.name}.*"):  # of a process that was killed while it wrote
+            unfinished.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
+
+
+def _load(path: Path, model: nn.Module) -> bool:
+    """Fill the model from a file; False where there is none, or it is damaged or holds something else."""
+    if not path.exists():
+        return False
     try:
         tensors, notes = load_tensors(path)
     except ValueError:

@@ -5,10 +5,8 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import textwrap
-import time
+import threading
 from pathlib import Path
 
 import nbformat
@@ -16,15 +14,17 @@ import numpy as np
 import pytest
 import torch
 from nbclient import NotebookClient
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from course_lib.training import (
     History,
     evaluate,
     fit,
+    has_bf16,
     learning_rate,
     load_tensors,
+    optimisers_of,
     progress_bar,
     save_atomically,
 )
@@ -210,6 +210,156 @@ def test_a_model_in_evaluation_mode_comes_back_in_it_also_when_the_run_is_stoppe
     assert not model.training
 
 
+# --- what a mean goes over ---------------------------------------------------------------------------------
+
+
+def ragged(generator):
+    """From one to eight rows: a batch's mean goes over other numbers of rows each time."""
+    rows = int(torch.randint(1, 9, (), generator=generator))
+    x = torch.randn(rows, 3, generator=generator)
+    return x, x @ TRUE_WEIGHT
+
+
+def test_accumulated_batches_weigh_as_much_as_they_count():
+    parts, whole, careless = a_model(), a_model(), a_model()
+    settings = {"steps": 5, "lr": 0.02, "progress": False}
+    in_parts = fit(parts, ragged, loss_of, accumulate=3, count_of=lambda batch: len(batch[0]), **settings)
+
+    def three(generator):
+        batches = [ragged(generator) for _ in range(3)]
+        return tuple(torch.cat(parts) for parts in zip(*batches))
+
+    at_once = fit(whole, three, loss_of, **settings)
+    assert in_parts.losses == pytest.approx(at_once.losses, rel=1e-4)
+    torch.testing.assert_close(weights_of(parts), weights_of(whole), rtol=1e-5, atol=1e-6)
+    of_means = fit(careless, ragged, loss_of, accumulate=3, **settings)  # (control)
+    assert of_means.losses[0] != pytest.approx(at_once.losses[0], rel=0.02)
+
+
+def test_counting_changes_no_bit_where_there_is_nothing_to_weigh():
+    counted, plain = a_model(dropout=0.3), a_model(dropout=0.3)
+    assert run(counted, count_of=lambda batch: len(batch[0])) == run(plain)
+    assert torch.equal(weights_of(counted), weights_of(plain))
+
+
+def test_each_term_of_a_loss_is_a_mean_over_what_it_counts():
+    """Two terms; the second counts only rows with x₀ > 0, of which a batch may have none."""
+
+    def terms(model, batch):
+        x, y = batch
+        errors = (model(x).squeeze(-1) - y) ** 2
+        return torch.stack([errors.mean(), errors[x[:, 0] > 0].mean()])
+
+    def counts(batch):
+        return len(batch[0]), (batch[0][:, 0] > 0).sum()
+
+    model = a_model()
+    history = fit(
+        model, ragged, terms, steps=6, lr=0.0001, accumulate=4, count_of=counts, clip=None, progress=False
+    )
+    draw, fresh = torch.Generator().manual_seed(0), a_model()
+    batches = [ragged(draw) for _ in range(4)]
+    means = terms(fresh, tuple(torch.cat(parts) for parts in zip(*batches)))
+    means.sum().backward()
+    norm = torch.cat([parameter.grad.flatten() for parameter in fresh.parameters()]).norm().item()
+    assert history.losses[0] == pytest.approx(means.sum().item(), rel=1e-5)
+    assert history.grad_norms[0] == pytest.approx(norm, rel=1e-5)
+    assert all(math.isfinite(loss) for loss in history.losses)
+
+
+# --- precision, optimiser ----------------------------------------------------------------------------------
+
+
+def test_sixteen_bits_reach_the_loss_of_thirty_two_and_leave_the_weights_as_they_are(monkeypatch):
+    monkeypatch.setattr("course_lib.training.has_bf16", lambda device: True)
+    seen, fine, coarse = set(), a_model(), a_model()
+
+    def watched(model, batch):
+        seen.add((torch.is_autocast_enabled("cpu"), model[0](batch[0]).dtype))
+        return loss_of(model, batch)
+
+    expected = run(fine, steps=60)
+    history = fit(coarse, draw_batch, watched, steps=60, lr=0.02, precision="bf16", progress=False)
+    assert seen == {(True, torch.bfloat16)} and not torch.is_autocast_enabled("cpu")
+    assert {parameter.dtype for parameter in coarse.parameters()} == {torch.float32}
+    assert history.losses != expected.losses
+    assert sum(history.losses[-5:]) == pytest.approx(sum(expected.losses[-5:]), rel=0.1)
+
+
+def test_a_processor_without_sixteen_bits_says_so_once_and_trains_in_thirty_two(monkeypatch, tmp_path):
+    monkeypatch.setattr("course_lib.training.has_bf16", lambda device: False)
+    plain, fallen = a_model(), a_model()
+    expected = run(plain)
+    with pytest.warns(UserWarning, match="this cpu has no bf16; the run goes on in fp32") as said:
+        history = run(fallen, precision="bf16", checkpoint=tmp_path / "run")
+    assert len(said) == 1 and said[0].filename == __file__
+    assert history == expected and torch.equal(weights_of(plain), weights_of(fallen))
+    assert run(a_model(), checkpoint=tmp_path / "run") == expected  # it was written in fp32, and says so
+    monkeypatch.setattr("course_lib.training.has_bf16", lambda device: True)
+    with pytest.raises(ValueError, match="was written with precision = fp32, and this run has bf16"):
+        run(a_model(), precision="bf16", checkpoint=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("machine", "x86", "arm", "expected"),
+    [
+        ("x86_64", True, False, True),
+        ("AMD64", False, True, False),
+        ("aarch64", False, True, True),
+        ("arm64", True, False, False),
+    ],
+)
+def test_the_processor_is_asked_what_it_can(monkeypatch, machine, x86, arm, expected):
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: x86, raising=False)
+    monkeypatch.setattr("torch.ops.mkldnn._is_mkldnn_bf16_supported", lambda: arm, raising=False)
+    assert has_bf16(torch.device("cpu")) is expected
+    assert has_bf16(torch.device("meta")) is False
+
+
+def test_a_pytorch_that_cannot_be_asked_has_no_sixteen_bits(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.delattr("torch.cpu._is_avx512_bf16_supported", raising=False)
+    assert has_bf16(torch.device("cpu")) is False
+
+
+def test_muon_moves_the_hidden_matrices_and_adamw_all_else():
+    model = nn.ModuleDict({"table": nn.Embedding(9, 4), "hidden": nn.Linear(4, 4), "head": nn.Linear(4, 9)})
+    model.head.weight = model.table.weight
+    muon, adamw = optimisers_of(model, "muon", lr=0.1, weight_decay=0.2)
+    (group,) = muon.param_groups
+    assert [id(p) for p in group["params"]] == [id(model.hidden.weight)]
+    assert (group["lr"], group["weight_decay"]) == (0.1, 0.2)
+    rest = {id(p) for p in adamw.param_groups[0]["params"]}
+    assert rest == {id(model.table.weight), id(model.hidden.bias), id(model.head.bias)}
+    assert [
+        type(one) for one in optimisers_of(nn.Linear(2, 2, bias=False), "muon", lr=0.1, weight_decay=0)
+    ] == [torch.optim.Muon]
+    with pytest.raises(ValueError, match="'muon' finds no matrix of a hidden layer in Embedding"):
+        optimisers_of(nn.Embedding(3, 2), "muon", lr=0.1, weight_decay=0.0)
+
+
+def test_a_step_of_muon_is_the_same_length_in_all_directions():
+    model = nn.Linear(4, 4, bias=False)
+    before = model.weight.detach().clone()
+
+    def stretched(model, batch):
+        return (model(batch) * torch.tensor([1000.0, 10.0, 1.0, 0.1])).sum()
+
+    fit(model, lambda g: torch.eye(4), stretched, steps=1, lr=0.1, optimiser="muon", progress=False)
+    moved = torch.linalg.svdvals(model.weight.detach() - before)
+    fit(
+        model,
+        lambda g: torch.randn(4, 4, generator=g),
+        stretched,
+        steps=1,
+        lr=0.1,
+        optimiser="muon",
+        progress=False,
+    )
+    assert moved.max() == pytest.approx(0.2 * 0.1 * 4**0.5, rel=0.4)  # Liu et al. 2025, section 2.2
+
+
 # --- resuming ----------------------------------------------------------------------------------------------
 
 
@@ -257,25 +407,6 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, stop_at):
     assert history == expected
 
 
-KILLED = textwrap.dedent(
-    """
-    import sys, time, torch
-    sys.path.insert(0, {tests!r})
-    from test_training import EVERYTHING, a_model, draw_batch, loss_of
-    from course_lib.training import fit
-    from safetensors.torch import save_file
-    torch.set_num_threads(1)
-    pause = float(sys.argv[1])
-
-    def slowly(generator):
-        time.sleep(pause)
-        return draw_batch(generator)
-
-    model = a_model(dropout=0.3)
-    fit(model, slowly, loss_of, checkpoint={file!r}, checkpoint_every=3, **EVERYTHING)
-    save_file(model.state_dict(), {out!r})
-    """
-)
 EVERYTHING = {
     "steps": 60,
     "lr": 0.02,
@@ -289,30 +420,43 @@ EVERYTHING = {
 }
 
 
-def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
-    tests = str(Path(__file__).parent)
-    file, out = tmp_path / "run.safetensors", tmp_path / "weights.safetensors"
-    script = KILLED.format(tests=tests, file=str(file), out=str(out))
-    kills = 0
-    draw = random.Random(0)
-    while kills < 5:
-        process = subprocess.Popen([sys.executable, "-c", script, "0.03"])
-        written = file.stat().st_mtime_ns if file.exists() else 0
-        deadline = time.time() + 60
-        while time.time() < deadline and (not file.exists() or file.stat().st_mtime_ns == written):
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0.0, 0.2))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        kills += 1
-    steps_kept = load_tensors(file)[0]["history.losses"].numel()
-    assert 0 < steps_kept < 60
-    assert subprocess.run([sys.executable, "-c", script, "0"], timeout=120).returncode == 0
-    whole = a_model(dropout=0.3)
-    history = run(whole, **EVERYTHING)
-    ended = load_file(out)
-    assert all(torch.equal(ended[name], tensor) for name, tensor in whole.state_dict().items())
-    assert run(a_model(dropout=0.3), checkpoint=file, **EVERYTHING) == history
+def killed_at(step, pause, file, settings):
+    """Begin or go on in a child process, and let it be killed a moment after it drew a batch of that step."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    killer = threading.Timer(pause, os.kill, (os.getpid(), signal.SIGKILL))
+
+    def draw(generator):
+        nonlocal drawn
+        drawn += 1
+        if drawn > 2 * step and not killer.is_alive():
+            killer.start()
+        return draw_batch(generator)
+
+    try:
+        drawn = 2 * len(load_tensors(file)[0]["history.losses"]) if file.exists() else 0
+        fit(a_model(dropout=0.3), draw, loss_of, checkpoint=file, checkpoint_every=3, **settings)
+        killer.join()  # the last steps were faster
+    finally:
+        os._exit(1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("change", [{}, {"precision": "bf16"}, {"optimiser": "muon"}], ids=str)
+def test_a_run_that_is_killed_at_ten_random_steps_ends_with_the_same_bits(tmp_path, change):
+    settings, file, draw = EVERYTHING | change, tmp_path / "run.safetensors", random.Random(0)
+    whole, ended = a_model(dropout=0.3), a_model(dropout=0.3)
+    history = run(whole, **settings)
+    for step in sorted(draw.sample(range(50), 10)):
+        # A step takes about 2 ms: the blow falls in it, in the writing of the file, or in a later step.
+        assert killed_at(step, draw.uniform(0, 0.003), file, settings) == -signal.SIGKILL
+    assert 0 < len(load_tensors(file)[0]["history.losses"]) <= 60
+    assert run(ended, checkpoint=file, **settings) == history
+    assert torch.equal(weights_of(ended), weights_of(whole))
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == [
+        "run.safetensors"
+    ]
 
 
 class Odd(nn.Module):
@@ -429,6 +573,7 @@ def test_a_checkpoint_of_another_recipe_is_refused_by_name(tmp_path):
         {"accumulate": 2},
         {"weight_decay": 0.1},
         {"seed": 1},
+        {"optimiser": "muon"},
     ],
     ids=str,
 )
@@ -520,6 +665,17 @@ def test_two_names_for_one_weight_are_kept(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"precision": "fp16"}, "precision must be 'fp32' or 'bf16', got 'fp16'"),
+        ({"optimiser": "sgd"}, "optimiser must be 'adamw' or 'muon', got 'sgd'"),
+        ({"count_of": lambda batch: "many"}, "count_of must return a number, got str"),
+        ({"count_of": lambda batch: -1}, r"count_of must return numbers, at least 0, got \[-1.0\]"),
+        ({"count_of": lambda batch: math.nan}, r"count_of must return numbers, at least 0, got \[nan\]"),
+        ({"count_of": lambda batch: []}, r"count_of must return numbers, at least 0, got \[\]"),
+        ({"count_of": lambda batch: 0}, "count_of finds nothing to count in the batches of step 0"),
+        (
+            {"count_of": lambda batch: (8, 3)},
+            r"loss_of must return 2 numbers, as count_of; got a tensor of shape \(\)",
+        ),
         ({"steps": 0}, "steps must be a whole number, at least 1, got 0"),
         ({"lr": 0.0}, "lr must be a positive number, got 0.0"),
         ({"lr": math.nan}, "lr must be a positive number, got nan"),

@@ -1,5 +1,6 @@
 """The zoo: trained when first asked for, kept, and never taken for another model."""
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -8,10 +9,12 @@ import time
 
 import pytest
 import torch
+from filelock import FileLock
 from torch import nn
 
 from course_lib import zoo
 from course_lib.data import senses
+from course_lib.training import save_atomically
 
 
 @pytest.fixture
@@ -208,3 +211,156 @@ def test_a_size_below_one_and_a_recipe_without_a_seed_are_refused(home):
 def test_tokens_the_small_reader_cannot_read_are_named(reader, tokens, message):
     with pytest.raises(ValueError, match=message):
         reader(tokens)
+
+
+# --- hardened ----------------------------------------------------------------------------------------------
+
+
+def file_of(trainer, home):
+    trainer.ask()
+    (file,) = home.glob("*.safetensors")
+    return file
+
+
+def test_a_folder_in_the_files_place_is_named_before_anything_is_trained(home):
+    file, trainer = file_of(Trainer(), home), Trainer()
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ValueError, match=rf"{file.name} is a folder, where the file of tiny belongs"):
+        trainer.ask()
+    assert trainer.calls == 0
+
+
+def test_a_zoo_that_cannot_be_written_is_named_before_anything_is_trained(home):
+    home.write_text("a file, where the folder belongs")
+    trainer = Trainer()
+    with pytest.raises(ValueError, match=r"the zoo .*zoo cannot be written: .*exists"):
+        trainer.ask()
+    assert trainer.calls == 0
+
+
+def test_a_model_that_is_there_is_read_while_another_is_being_trained_and_from_a_folder_no_one_may_write(
+    home,
+):
+    file, trainer = file_of(Trainer(), home), Trainer()
+    with FileLock(file.with_suffix(".lock")):
+        asked = threading.Thread(target=trainer.ask, daemon=True)
+        asked.start()
+        asked.join(timeout=30)
+        assert not asked.is_alive() and trainer.calls == 0
+
+
+def test_a_file_that_holds_another_shape_leaves_nothing_of_itself_in_the_new_model(home):
+    trainer = Trainer()
+    file = file_of(trainer, home)
+    tensors = {"bias": torch.full((3,), 9.0), "weight": torch.ones(5, 5)}
+    save_atomically(file, tensors, {"sha256": zoo._digest(tensors)})
+    assert not (trainer.ask().bias == 9.0).any() and trainer.calls == 2
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, RuntimeError])
+def test_a_training_that_is_stopped_leaves_nothing_half(home, stop):
+    def stopped(model):
+        with torch.no_grad():
+            model.weight.fill_(1.0)
+        raise stop
+
+    with pytest.raises(stop):
+        zoo.trained("tiny", {"seed": 0}, "data", lambda: nn.Linear(2, 3), stopped, progress=False)
+    assert [path.suffix for path in home.iterdir()] in ([".lock"], [])
+    trainer = Trainer()
+    assert (trainer.ask().weight == 7.0).all() and trainer.calls == 1
+
+
+def test_a_training_that_is_killed_leaves_no_lock_and_what_it_half_wrote_is_swept_away(home, tmp_path):
+    script = textwrap.dedent(
+        """
+        import os, signal
+        from torch import nn
+        from course_lib import training, zoo
+
+        def half(tensors, path, notes):
+            path.write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        training.save_file = half
+        zoo.trained("tiny", {"seed": 0}, "data", lambda: nn.Linear(2, 3), lambda model: None, progress=False)
+        """
+    )
+    assert subprocess.run([sys.executable, "-c", script], timeout=120).returncode == -signal.SIGKILL
+    assert any(path.read_bytes() == b"half" for path in home.iterdir())
+    trainer = Trainer()
+    started = time.monotonic()
+    trainer.ask()
+    assert trainer.calls == 1 and time.monotonic() - started < 10
+    assert not any(path.name.startswith(".") for path in home.iterdir())
+
+
+def test_whoever_waits_for_another_kernel_is_told_so(home, monkeypatch):
+    said, waiting = [], threading.Event()
+    real = zoo.progress_bar
+
+    def watched(total, description, first=0, shown=True):
+        said.append(description)
+        waiting.set()
+        return real(total, description, first, shown=False)
+
+    monkeypatch.setattr(zoo, "progress_bar", watched)
+    slow, second = Trainer(), Trainer()
+    slow.train = lambda model: waiting.wait(30)
+    threads = [threading.Thread(target=trainer.ask) for trainer in (slow, second)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.3)
+    for thread in threads:
+        thread.join()
+    assert said == ["tiny: another kernel is training it"] and second.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "../tiny"}, "name must be a word .* got '../tiny'"),
+        ({"name": ""}, "name must be a word"),
+        ({"name": None}, "name must be a word .* got None"),
+        ({"recipe": {"seed": 0, "f": print}}, "recipe must go into JSON"),
+        ({"recipe": {"seed": 0.5}}, "recipe must hold a whole number as its 'seed'"),
+        ({"recipe": [0]}, "recipe must hold a whole number as its 'seed'"),
+        ({"data": b"text"}, "data must be a text, got a bytes"),
+    ],
+    ids=str,
+)
+def test_what_is_no_recipe_is_refused(home, changes, message):
+    given = {"name": "tiny", "recipe": {"seed": 0}, "data": "text"} | changes
+    with pytest.raises(ValueError, match=f"trained: {message}"):
+        zoo.trained(**given, build=lambda: nn.Linear(2, 3), train=lambda model: None, progress=False)
+
+
+# --- the language model ------------------------------------------------------------------------------------
+
+
+def test_a_gpt_of_the_zoo_learns_from_its_stream_and_is_kept(home, monkeypatch):
+    sizes = {
+        "vocab_size": 300,
+        "max_len": 16,
+        "d_model": 16,
+        "n_heads": 2,
+        "n_layers": 1,
+        "steps": 150,
+        "batch": 8,
+    }
+    monkeypatch.setattr(zoo, "GPT_RECIPE", zoo.GPT_RECIPE | sizes)
+    monkeypatch.setattr(zoo, "prose", lambda: (["The cat sat on the mat."] * 9, ["The mat."]))
+    model, tokenizer = zoo.gpt(progress=False)
+    tokens = zoo.stream(["The cat sat on the mat."] * 2, tokenizer)
+    assert tokens[0] == tokens[-1] == tokenizer.ids[zoo.END] == 0
+    loss = nn.functional.cross_entropy(model(tokens[None, :-1][:, :16])[0], tokens[1:17])
+    assert loss < 1.5 and not model.training  # log 300 = 5.7
+    again, _ = zoo.gpt(progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values()))
+    assert len(list(home.glob("gpt-*.safetensors"))) == 1
+
+
+def test_no_held_out_paragraph_is_trained_on():
+    training, held_out = zoo.prose()
+    assert len(training) > 5000 and len(held_out) > 500 and not set(training) & set(held_out)
