@@ -63,10 +63,13 @@ def test_no_module_uses_the_layers_it_is_compared_with(path):
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr.startswith(REFERENCES)
     }
-    assert not used
+    if path.stem != "hugging_face":  # which must know their names to take their weights
+        assert not used
     outside = {name.split(".")[0] for name in imported(path)} & {"d2l", "transformers", "tokenizers"}
     if path.parent.name == "data":
         outside -= {"d2l"}  # the road to real data sets
+    if path.stem == "hugging_face":
+        outside -= {"d2l", "transformers"}  # the road to real weights
     assert not outside, f"{path.name} imports {outside}"
 
 

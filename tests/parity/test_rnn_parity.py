@@ -68,9 +68,11 @@ def assert_equal(
         mixed, reference_mixed = mixed + (one * mix).sum(), reference_mixed + (other * mix).sum()
     of_ours = torch.autograd.grad(mixed, leaves)
     of_reference = torch.autograd.grad(reference_mixed, reference_leaves)
+    whole = torch.cat([gradient.flatten() for gradient in of_reference]).norm()
     for one, other in zip(of_ours, of_reference, strict=True):
         assert one.shape == other.shape
-        assert (one - other).norm() <= backward * other.norm()
+        # A gradient of few numbers can be small by chance, where large parts of it cancel.
+        assert (one - other).norm() <= backward * max(other.norm(), 0.1 * whole)
 
 
 def leaf(*shape: int, dtype: torch.dtype) -> Tensor:
