@@ -16,34 +16,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_lib.bert import BERT, BERTClassifier, BERTConfig, BERTForPretraining, BERTForQuestionAnswering
+from course_lib.bert import BERT, BERTClassifier, BERTForPretraining, BERTForQuestionAnswering
 from course_lib.data import small_world as world
 from course_lib.objectives import (
-    PairBatch,
     SentencePair,
     batch_of_pairs,
     best_span,
-    corrupt_words,
-    masked_word_loss,
-    next_sentence_loss,
     span_loss,
 )
 from course_lib.training import fit
+from course_lib.zoo import BERT_RECIPE, bert_config, new_bert, pretrain_bert, pretraining_pairs, widened
 
-CONFIG = BERTConfig(
-    vocab_size=len(world.WORDS), max_len=world.MAX_LEN, d_model=128, n_heads=4, n_layers=2, dropout=0.0
-)
-# The authors' first weights, of deviation 0.02, are made for 768 numbers a token. With 128 of them all scores begin
-# near 0, attention has nothing to choose by, and the loss falls later.
-FIRST_WEIGHTS = 0.08
-PRETRAINING: dict[str, Any] = {
-    "documents": 40_000,
-    "share": 0.3,  # of the tokens, to be guessed: twice BERT's, so that each step asks more
-    "batch": 48,
-    "steps": 4000,
-    "lr": 2e-3,
-    "warmup": 100,
-}
+CONFIG = bert_config(BERT_RECIPE)
 CLASSIFYING: dict[str, Any] = {"examples": 1024, "batch": 32, "steps": 300, "warmup": 30}
 ANSWERING: dict[str, Any] = {
     "examples": 2048,
@@ -85,57 +69,16 @@ def measure(seed: int) -> list[Row]:
     return rows
 
 
-def pretrained(seed: int, progress: bool = False) -> tuple[BERTForPretraining, float]:
+def pretrained(seed: int) -> tuple[BERTForPretraining, float]:
     """Pre-train a BERT on documents of the training side; also return the seconds of training."""
-    recipe = PRETRAINING
-    pairs = pretraining_pairs(seed)
-    is_second_piece = world.continues_word(pairs.tokens)  # (N, T)
-
-    def draw_batch(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        chosen = torch.randint(len(pairs.tokens), (recipe["batch"],), generator=generator)
-        tokens = pairs.tokens[chosen]
-        inputs, labels = corrupt_words(
-            tokens,
-            mask_id=world.MASK,
-            pad_id=world.PAD,
-            special_ids=(world.CLS, world.SEP),
-            vocab_size=len(world.WORDS),
-            generator=generator,
-            share=recipe["share"],
-            unit="word",
-            continues_word=is_second_piece[chosen],
-        )
-        return inputs, pairs.segments[chosen], labels, pairs.labels[chosen]
-
-    def loss_of(model: BERTForPretraining, batch: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-        inputs, segments, labels, is_random = batch
-        words, next_sentence = model(inputs, segments, labels >= 0)
-        return masked_word_loss(words, labels) + next_sentence_loss(next_sentence, is_random)
-
-    model = made(lambda: BERTForPretraining(CONFIG), seed)
-    seconds = _fit(model, draw_batch, loss_of, recipe, recipe["lr"], seed, progress)
-    return model.eval(), seconds
-
-
-def pretraining_pairs(seed: int) -> PairBatch:
-    """Draw documents of two sentences; half of the first ones are followed by the second one of another document.
-
-    The other document is of the same kind. (`sentence_pairs` is made for longer documents: here a random piece is often
-    told by its form alone, and a model so trained took "mary laughed" for what follows on a gloomy film.)
-    """
-    recipe, generator = PRETRAINING, torch.Generator().manual_seed(seed)
-    pairs = []
-    for diaries in (0.0, 1.0):  # reviews, then diaries
-        n = recipe["documents"] // 2
-        documents = world.sample_documents(n, generator=generator, diaries=diaries)
-        encoded = [[world.encode(sentence) for sentence in document] for document in documents]
-        is_next = torch.rand(n, generator=generator) < 0.5  # (N,)
-        away = torch.randint(1, n, (n,), generator=generator)
-        away = away.masked_fill(is_next, 0)  # to another document, or to itself
-        followers = (torch.arange(n) + away) % n
-        for (first, _), follower, real in zip(encoded, followers.tolist(), is_next.tolist(), strict=True):
-            pairs.append(SentencePair(first, encoded[follower][1], real))
-    return batch_of_pairs(pairs, cls_id=world.CLS, sep_id=world.SEP, pad_id=world.PAD)
+    recipe = BERT_RECIPE | {"seed": seed}
+    pairs = pretraining_pairs(recipe)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = new_bert(recipe)
+    start = time.perf_counter()
+    pretrain_bert(model, pairs, recipe, "bert", progress=False)
+    return model.eval(), time.perf_counter() - start
 
 
 def classifier(bert: BERT | None, seed: int, rate: float) -> dict[str, float]:
@@ -223,12 +166,7 @@ def made(build: Callable[[], Any], seed: int) -> Any:
     """Build a model from a seed, with first weights as wide as this small width needs."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build()
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.dim() == 2:
-                weight.mul_(FIRST_WEIGHTS / 0.02)
-    return model
+        return widened(build(), BERT_RECIPE["first_weights"])
 
 
 def _fit(

@@ -9,7 +9,6 @@ N rows · T tokens
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,27 +16,11 @@ from torch import Tensor
 from course_lib.data import small_world as world
 from course_lib.masks import padding_mask, permutation_masks
 from course_lib.objectives import (
-    PermutationBatch,
-    masked_word_loss,
     order_with_targets_last,
-    permutation_batch,
 )
-from course_lib.training import fit
-from course_lib.xlnet import XLNetConfig, XLNetLM
+from course_lib.xlnet import XLNetLM
+from course_lib.zoo import XLNET_RECIPE, new_xlnet, pretrain_xlnet, xlnet_rows
 
-CONFIG = XLNetConfig(vocab_size=len(world.WORDS), d_model=128, n_heads=4, n_layers=2, dropout=0.0)
-# As for BERT, 0.02 is made for 768 numbers a token. The embeddings are no longer normalised before the first block.
-FIRST_WEIGHTS, FIRST_EMBEDDINGS = 0.08, 0.5
-TRAINING: dict[str, Any] = {
-    "documents": 40_000,
-    "diaries": 0.5,
-    "share": 0.3,  # of the tokens, the last of their order, are predicted
-    "unit": "span",
-    "batch": 48,
-    "steps": 1000,
-    "lr": 2e-3,
-    "warmup": 100,
-}
 N_TESTED = 2000
 Row = tuple[str, str, str]
 
@@ -54,58 +37,16 @@ def measure(seed: int) -> list[Row]:
     ]
 
 
-def trained(seed: int, progress: bool = False) -> tuple[XLNetLM, float]:
+def trained(seed: int) -> tuple[XLNetLM, float]:
     """Train an XLNet on documents of the training side; also return the seconds of training."""
-    recipe, generator = TRAINING, torch.Generator().manual_seed(seed)
-    documents = world.sample_documents(recipe["documents"], generator=generator, diaries=recipe["diaries"])
-    rows = world.text_rows(documents)  # (N, T)
-
-    def draw_batch(generator: torch.Generator) -> tuple[Tensor, PermutationBatch]:
-        tokens = rows[torch.randint(len(rows), (recipe["batch"],), generator=generator)]
-        return tokens, permutation_batch(
-            tokens,
-            pad_id=world.PAD,
-            special_ids=(world.CLS, world.SEP),
-            generator=generator,
-            share=recipe["share"],
-            unit=recipe["unit"],
-        )
-
-    def loss_of(model: XLNetLM, batch: tuple[Tensor, PermutationBatch]) -> Tensor:
-        tokens, asked = batch
-        logits, _ = model(
-            tokens, mask=asked.content_mask, query_mask=asked.query_mask, targets=asked.target_positions
-        )
-        return masked_word_loss(logits, asked.labels)
-
-    model = made(seed)
-    start = time.perf_counter()
-    fit(
-        model,
-        draw_batch,
-        loss_of,
-        steps=recipe["steps"],
-        lr=recipe["lr"],
-        warmup=recipe["warmup"],
-        precision="bf16",
-        seed=seed,
-        progress=progress,
-    )
-    return model.eval(), time.perf_counter() - start
-
-
-def made(seed: int) -> XLNetLM:
-    """Build the model from a seed, with first weights as wide as this small width needs."""
+    recipe = XLNET_RECIPE | {"seed": seed}
+    rows = xlnet_rows(recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = XLNetLM(CONFIG)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if name in ("xlnet.embedding.weight", "xlnet.query_start"):
-                weight.mul_(FIRST_EMBEDDINGS / 0.02)
-            elif weight.dim() >= 2:
-                weight.mul_(FIRST_WEIGHTS / 0.02)
-    return model
+        model = new_xlnet(recipe)
+    start = time.perf_counter()
+    pretrain_xlnet(model, rows, recipe, "xlnet", progress=False)
+    return model.eval(), time.perf_counter() - start
 
 
 def fill_cities(model: XLNetLM, seed: int) -> Tensor:

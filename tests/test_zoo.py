@@ -364,3 +364,24 @@ def test_a_gpt_of_the_zoo_learns_from_its_stream_and_is_kept(home, monkeypatch):
 def test_no_held_out_paragraph_is_trained_on():
     training, held_out = zoo.prose()
     assert len(training) > 5000 and len(held_out) > 500 and not set(training) & set(held_out)
+
+
+@pytest.mark.parametrize("name", ["bert", "xlnet"])
+def test_a_model_of_the_small_world_is_trained_by_its_recipe_and_kept(home, monkeypatch, name):
+    recipe = f"{name.upper()}_RECIPE"
+    small = {"documents": 60, "batch": 8, "steps": 3, "warmup": 1, "d_model": 16, "n_layers": 1}
+    monkeypatch.setattr(zoo, recipe, getattr(zoo, recipe) | small)
+    model = getattr(zoo, name)(progress=False)
+    torch.manual_seed(0)
+    untrained = getattr(zoo, f"new_{name}")(getattr(zoo, recipe))
+    moved = [
+        not torch.equal(one, other)
+        for one, other in zip(model.parameters(), untrained.parameters(), strict=True)
+    ]
+    assert not model.training and sum(moved) > len(moved) / 2
+    (file,) = home.glob(f"{name}-*.safetensors")
+    written = file.stat().st_mtime_ns
+    again = getattr(zoo, name)(progress=False)
+    assert file.stat().st_mtime_ns == written
+    for one, other in zip(model.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
