@@ -11,9 +11,8 @@ Papers: Dai et al. 2019, "Transformer-XL: attentive language models beyond a fix
 from __future__ import annotations
 
 import math
-import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, SupportsFloat, SupportsIndex, cast
 
@@ -827,72 +826,6 @@ class XLNetForQuestionAnswering(nn.Module):
         h, _ = self.xlnet(tokens, mask=mask, segments=segments)  # (B, T, D)
         start, end = self.head(h).unbind(-1)  # (B, T, 2) → (B, T) each
         return start, end
-
-
-# --- weights of others -----------------------------------------------------------------------------------------
-
-# Hugging Face's names, and ours.
-_NAMES = {
-    "word_embedding.weight": "embedding.weight",
-    "mask_emb": "query_start",
-    "rel_attn.q": "attention.w_q.weight",
-    "rel_attn.k": "attention.w_k.weight",
-    "rel_attn.v": "attention.w_v.weight",
-    "rel_attn.r": "attention.w_r.weight",
-    "rel_attn.o": "attention.w_o.weight",
-    "rel_attn.r_w_bias": "attention.u",
-    "rel_attn.r_r_bias": "attention.v_bias",
-    "rel_attn.r_s_bias": "attention.s_bias",
-    "rel_attn.seg_embed": "attention.seg_embed",
-    "rel_attn.layer_norm.weight": "attention_norm.weight",
-    "rel_attn.layer_norm.bias": "attention_norm.bias",
-    "ff.layer_1.weight": "feed_forward.expand.weight",
-    "ff.layer_1.bias": "feed_forward.expand.bias",
-    "ff.layer_2.weight": "feed_forward.contract.weight",
-    "ff.layer_2.bias": "feed_forward.contract.bias",
-    "ff.layer_norm.weight": "feed_forward_norm.weight",
-    "ff.layer_norm.bias": "feed_forward_norm.bias",
-    "lm_loss.bias": "output_bias",
-    "sequence_summary.summary.weight": "summary.weight",
-    "sequence_summary.summary.bias": "summary.bias",
-    "logits_proj.weight": "head.weight",
-    "logits_proj.bias": "head.bias",
-    "qa_outputs.weight": "head.weight",
-    "qa_outputs.bias": "head.bias",
-}
-
-
-def xlnet_state_dict(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename and turn the weights of a Hugging Face XLNet, for `load_state_dict` of ours.
-
-    Args:
-        theirs: the state dict of an `XLNetModel`, `XLNetLMHeadModel`, `XLNetForSequenceClassification` or
-            `XLNetForQuestionAnsweringSimple`.
-
-    Returns:
-        The state dict of an `XLNet`, `XLNetLM`, `XLNetClassifier` or `XLNetForQuestionAnswering`.
-
-    Raises:
-        ValueError: a weight that ours have no place for, or an output table that is not the embeddings'.
-    """
-    ours = {}
-    for name, weight in theirs.items():
-        if name == "lm_loss.weight":
-            if not torch.equal(weight, theirs["transformer.word_embedding.weight"]):
-                raise ValueError("xlnet_state_dict: lm_loss.weight is not the table of embeddings; ours is")
-            continue
-        found = re.fullmatch(r"(transformer\.)?(?:layer\.(\d+)\.)?(.+)", name)
-        if found is None or found[3] not in _NAMES:
-            raise ValueError(f"xlnet_state_dict: ours have no place for {name!r}")
-        if found[3] == "mask_emb":
-            weight = weight.flatten()  # (1, 1, D) → (D,)
-        elif found[3] in ("rel_attn.q", "rel_attn.k", "rel_attn.v", "rel_attn.r"):
-            weight = weight.flatten(1).T  # (D, H, Dh) → (H · Dh, D): x W there, x Wᵀ in nn.Linear
-        elif found[3] == "rel_attn.o":
-            weight = weight.flatten(1)  # (D, H, Dh) → (D, H · Dh): this one goes back to D
-        block = "" if found[2] is None else f"blocks.{found[2]}."
-        ours[("xlnet." if found[1] else "") + block + _NAMES[found[3]]] = weight
-    return ours
 
 
 # --- what both models share ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib import xlnet
+from course_lib.hugging_face import xlnet_state_dict
 from course_lib.masks import padding_mask, permutation_masks
 from course_lib.objectives import language_model_loss, masked_word_loss, permutation_batch
 from course_lib.positions import relative_distances, sinusoidal_positions
@@ -30,7 +31,6 @@ from course_lib.xlnet import (
     gather,
     remember,
     shift,
-    xlnet_state_dict,
 )
 
 V, L = 19, 3

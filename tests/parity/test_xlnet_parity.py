@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_lib import xlnet
+from course_lib.hugging_face import xlnet_state_dict
 from course_lib.objectives import (
     language_model_loss,
     masked_word_loss,
@@ -77,7 +78,7 @@ def ours_of(theirs: nn.Module, module: ModuleType = xlnet) -> nn.Module:
     name = HEADS[type(theirs).__name__]
     more = {"n_classes": their.num_labels} if name == "XLNetClassifier" else {}
     ours = getattr(module, name)(config, **more)
-    weights = module.xlnet_state_dict(theirs.state_dict())
+    weights = xlnet_state_dict(theirs.state_dict())
     ours.to(next(iter(weights.values())).dtype).load_state_dict(weights, strict=True)
     return ours.eval()
 
@@ -434,7 +435,6 @@ BROKEN: dict[str, tuple[str, str, Callable[[ModuleType, torch.dtype], None]]] = 
         "r[:, :, n_tokens - BLOCK if n_tokens > BLOCK else 0 :]",
         CAUSAL,
     ),
-    "projections not turned": ("weight.flatten(1).T  #", "weight.flatten(1)  #", RAGGED),
     "one norm for both sub-layers": ("self.feed_forward_norm(x +", "self.attention_norm(x +", RAGGED),
     "no bias on the output": (
         "self.xlnet.embedding.weight, self.output_bias",
