@@ -22,7 +22,7 @@ PLACES = {place.english: place for place in italian.PLACES}
 SUBJECTS = {pronoun.subject: pronoun for pronoun in italian.PRONOUNS}
 OBJECTS = {pronoun.object: pronoun for pronoun in italian.PRONOUNS}
 ENGLISH_CONJUNCTIONS = {"and", "but", "because", "so", "or", "when", "if", "while"}
-ITALIAN_CONJUNCTIONS = {"e", "ed", "ma", "perché", "quindi", "o", "quando", "se", "mentre"}
+ITALIAN_CONJUNCTIONS = {"e", "ma", "perché", "quindi", "o", "quando", "se", "mentre"}
 
 
 def draw(seed=0):
@@ -100,9 +100,9 @@ GOLDENS = [
         "gli attori aprono spesso i loro ombrelli",
     ),
     (
-        do(phrase("some men"), "find", object=phrase("a backpack"), past=True),
-        "some men found a backpack",
-        "degli uomini hanno trovato uno zaino",
+        do(phrase("some men"), "lose", object=phrase("a backpack"), past=True),
+        "some men lost a backpack",
+        "degli uomini hanno perso uno zaino",
     ),
     (
         do(WE, "give", "dative pronoun", recipient=OBJECTS["her"], object=phrase("the keys")),
@@ -120,9 +120,9 @@ GOLDENS = [
         "scrivo due lettere ad Anna",
     ),
     (
-        do(YOU, "send", "dative noun", recipient=name("Elena"), object=phrase("the red clock"), past=True),
-        "you sent the red clock to Elena",
-        "hai mandato l'orologio rosso a Elena",
+        do(YOU, "show", "dative noun", recipient=name("Elena"), object=phrase("the red umbrella"), past=True),
+        "you showed the red umbrella to Elena",
+        "hai mostrato l'ombrello rosso a Elena",
     ),
     (
         do(HE, "give", "dative noun", recipient=phrase("the actress"), object=phrase("his book")),
@@ -137,9 +137,9 @@ GOLDENS = [
     (be(SHE, adjective=ADJECTIVES["tired"], past=True), "she was tired", "era stanca"),
     (be(WE, adjective=ADJECTIVES["happy"], negation="never"), "we are never happy", "non siamo mai felici"),
     (
-        be(phrase("my Italian shoes"), adjective=ADJECTIVES["blue"]),
-        "my Italian shoes are blue",
-        "le mie scarpe italiane sono blu",
+        be(phrase("my Italian suitcases"), adjective=ADJECTIVES["blue"]),
+        "my Italian suitcases are blue",
+        "le mie valigie italiane sono blu",
     ),
     (
         be(phrase("the squirrel"), "place", place=("near", PLACES["stadium"]), past=True),
@@ -197,7 +197,10 @@ def test_what_was_checked_by_hand_is_written_so(clause, english, translation):
         ),
         (GOLDENS[24][0], {"vicino": "near", "allo": "near the", "stadio": "stadium", "era": "was"}),
         (GOLDENS[11][0], {"stamattina": "this morning", "un": "an", "uovo": "egg", "ha": "he ate"}),
-        (GOLDENS[29][0], {"nella": "in the", "ogni": "every", "giorno": "day", "canti": "you sing"}),
+        (
+            GOLDENS[29][0],
+            {"nella": "in the", "ogni": "every day", "giorno": "every day", "canti": "you sing"},
+        ),
     ],
 )
 def test_a_word_is_linked_to_what_it_stands_for(clause, wanted):
@@ -217,11 +220,11 @@ def test_a_word_is_linked_to_what_it_stands_for(clause, wanted):
             GOLDENS[10][0],
             {"i": "cats", "miei": "cats", "gatti": "", "mangiano": "cats", "le": "eggs", "fresche": "eggs"},
         ),
-        (GOLDENS[14][0], {"degli": "men", "uomini": "", "hanno": "men", "trovato": "", "uno": "backpack"}),
+        (GOLDENS[14][0], {"degli": "men", "uomini": "", "hanno": "men", "perso": "", "uno": "backpack"}),
         (GOLDENS[19][0], {"il": "book", "suo": "book", "all'": "actress", "dà": ""}),
         (GOLDENS[20][0], {"tre": "", "alle": "queens", "nostre": "queens"}),
         (GOLDENS[21][0], {"era": "", "stanca": "she"}),
-        (GOLDENS[23][0], {"sono": "shoes", "blu": "shoes", "italiane": "shoes"}),
+        (GOLDENS[23][0], {"sono": "suitcases", "blu": "suitcases", "italiane": "suitcases"}),
         (GOLDENS[24][0], {"allo": "stadium", "vicino": "", "era": "squirrel"}),
         (GOLDENS[27][0], {"sono": "girls", "arrivate": "girls", "ieri": ""}),
     ],
@@ -233,19 +236,16 @@ def test_a_word_agrees_with_what_decides_its_form(clause, wanted):
         assert [pair.src[s] for t, s in sorted(pair.agreement) if t == place] == english.split(), word
 
 
-def test_joined_clauses_keep_their_links_and_and_meets_e():
+def test_joined_clauses_keep_their_links():
     she_is = italian._written_clause(be(SHE, adjective=ADJECTIVES["sad"]))
     i_sing = italian._written_clause(do(I, "sing", "intransitive"))
-    pair = italian._joined([i_sing, she_is, i_sing], ["and", "but"])
-    assert " ".join(pair.src) == "I sing and she is sad but I sing"
-    assert pair.tgt == ("canto", "ed", "è", "triste", "ma", "canto")
+    pair = italian._joined([i_sing, she_is, i_sing], ["so", "but"])
+    assert " ".join(pair.src) == "I sing so she is sad but I sing"
+    assert pair.tgt == ("canto", "quindi", "è", "triste", "ma", "canto")
     assert sorted(pair.links) == [(0, 0), (0, 1), (1, 2), (2, 3), (2, 4), (3, 5), (4, 6), (5, 7), (5, 8)]
     she_left = italian._written_clause(do(SHE, "leave", "motion", past=True))
     pair = italian._joined([i_sing, she_left], ["so"])
     assert pair.tgt == ("canto", "quindi", "è", "partita") and pair.agreement == {(3, 3)}
-    for first, conjunction in (("Elena", "ed"), ("Anna", "e"), ("oggi", "e")):
-        again = italian._joined([i_sing, Pair((first,), (first,), frozenset({(0, 0)}))], ["and"])
-        assert again.tgt == ("canto", conjunction, first)
 
 
 # --- forms ---------------------------------------------------------------------------------------------------
@@ -259,7 +259,6 @@ ENDINGS = {
 IRREGULAR = {
     "give": "do dai dà diamo date danno dato",
     "understand": "capisco capisci capisce capiamo capite capiscono capito",
-    "choose": "scelgo scegli sceglie scegliamo scegliete scelgono scelto",
 }
 PARTICIPLES = {
     "see": "visto",
@@ -269,18 +268,16 @@ PARTICIPLES = {
     "close": "chiuso",
     "write": "scritto",
     "laugh": "riso",
-    "cry": "pianto",
-    "sell": "venduto",
     "know": "-",
 }
 INFINITIVES = {
-    "love": "amare", "see": "vedere", "find": "trovare", "know": "conoscere", "help": "aiutare",
-    "thank": "ringraziare", "call": "chiamare", "follow": "seguire", "invite": "invitare",
+    "love": "amare", "see": "vedere", "know": "conoscere", "help": "aiutare",
+    "thank": "ringraziare", "follow": "seguire", "invite": "invitare",
     "wait for": "aspettare", "look for": "cercare", "listen to": "ascoltare", "wash": "lavare",
-    "paint": "dipingere", "buy": "comprare", "sell": "vendere", "lose": "perdere", "open": "aprire",
-    "close": "chiudere", "eat": "mangiare", "cook": "cucinare", "show": "mostrare", "bring": "portare",
-    "send": "mandare", "write": "scrivere", "sleep": "dormire", "sing": "cantare", "laugh": "ridere",
-    "work": "lavorare", "walk": "camminare", "swim": "nuotare", "dance": "ballare", "cry": "piangere",
+    "paint": "dipingere", "buy": "comprare", "lose": "perdere", "open": "aprire",
+    "close": "chiudere", "eat": "mangiare", "show": "mostrare", "bring": "portare",
+    "write": "scrivere", "sleep": "dormire", "sing": "cantare", "laugh": "ridere",
+    "work": "lavorare", "swim": "nuotare", "dance": "ballare",
     "arrive": "arrivare", "leave": "partire", "return": "tornare",
 }  # fmt: skip
 
@@ -380,8 +377,8 @@ def test_articles_and_what_melts_with_them_fit_the_next_word():
             met[word].add(starts(following))
             if word == "a":
                 assert not following.startswith("A")
-            if word in ("ad", "ed"):
-                assert following.startswith({"ad": "A", "ed": ("e", "è", "E")}[word])
+            if word == "ad":
+                assert following.startswith("A")
             if word == "e":
                 assert not following.startswith(("e", "è", "E"))
     clitics = {"lo", "li", "gli"}  # "lo vedo", "gli ho dato": pronouns too
@@ -439,7 +436,7 @@ def test_an_english_sentence_has_one_translation():
 def test_nobody_is_the_object_of_what_they_do_themselves():
     ours = re.compile(r"(^| )(I|we)( do| did)?( not)?( \w+)?( \w+)?( for| to)? (me|us)( |$)")
     yours = re.compile(
-        r"(^| )you( all)?( do| did)? (not )?(love|see|find|help|call|give|show|bring) you( |$)"
+        r"(^| )you( all)?( do| did)? (not )?(love|see|help|know|thank|give|show|bring) you( |$)"
     )
     for pair in EVERY:
         for clause in clauses_of(pair.src, ENGLISH_CONJUNCTIONS):

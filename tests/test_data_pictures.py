@@ -68,6 +68,26 @@ def test_the_hands_that_test_wrote_nothing_that_trains():
     assert torch.cdist(held_out, training).min() > 0.1
 
 
+@pytest.mark.parametrize("habit", ["slant", "width", "thickness", "bends", "form"])
+def test_a_hand_writes_by_its_own_habits_and_by_no_other_hands(habit, monkeypatch):
+    def written() -> torch.Tensor:
+        return digits.draw_digits(torch.tensor([7, 7]), torch.tensor([5, 6]), generator=draw())
+
+    before = written()
+    habits, bends, forms = (table.clone() for table in digits._hands())
+    if habit == "bends":
+        bends[5, 7] += 0.3
+    elif habit == "form":
+        _, first, n_forms = digits._forms()
+        forms[5, 7] = first[7] + (forms[5, 7] - first[7] + 1) % n_forms[7]
+    else:
+        habits[5, ["slant", "width", "thickness"].index(habit)] += 0.2
+    monkeypatch.setattr(digits, "_hands", lambda: (habits, bends, forms))
+    after = written()
+    assert (after[0] - before[0]).abs().max() > 0.2
+    assert torch.equal(after[1], before[1])
+
+
 def test_a_hand_writes_as_it_does_and_unlike_others():
     """Noise and place aside, two sevens of one hand are more alike than those of two hands."""
     n = 400

@@ -84,16 +84,18 @@ def test_vit_b_16_has_as_many_parameters_as_the_published_one():
     assert sum(parameter.numel() for parameter in model.parameters()) == 86_567_656
 
 
-def test_every_map_and_table_starts_small_and_every_bias_at_0():
+@pytest.mark.parametrize("std", [0.02, 0.1])
+def test_every_map_and_table_starts_small_and_every_bias_at_0(std):
     torch.manual_seed(0)
-    model = ViT(ViTConfig(n_patches=40, patch_width=60, n_classes=50, d_model=120, n_heads=4, n_layers=2))
+    sizes = {"n_patches": 40, "patch_width": 60, "n_classes": 50, "d_model": 120, "n_heads": 4, "n_layers": 2}
+    model = ViT(ViTConfig(**sizes, init_std=std))
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             assert (parameter == 0).all(), name
         elif "norm" in name:
             assert (parameter == 1).all(), name
         else:
-            assert parameter.std().item() == pytest.approx(0.02, rel=0.3), name
+            assert parameter.std().item() == pytest.approx(std, rel=0.3), name
 
 
 def test_dropout_acts_in_training_only():
