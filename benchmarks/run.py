@@ -38,8 +38,10 @@ def machine() -> str:
         names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         cpu = names[0] if names else cpu
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    # What else ran meanwhile makes seconds longer; a quiet machine shows about as much load as there are threads.
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return (
-        f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
+        f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads{load}; "
         f"Python {platform.python_version()}, {versions}"
     )
 
