@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -72,6 +73,9 @@ def distributed(timeout: float = 600.0) -> Iterator[torch.device]:
     try:
         yield device
     finally:
+        # Gloo's threads free the last message's tensors, for which they need Python; one that comes too late, when
+        # Python ends, aborts the process or waits for ever. So Python waits for them.
+        time.sleep(0.2)
         dist.destroy_process_group()
 
 

@@ -121,14 +121,24 @@ def weights(model):
 
 def torchrun(scenario, out, processes=2, *options, timeout=120, **environment):
     """Start this file in several processes; return what torchrun returned and said."""
-    ran = subprocess.run(
-        [*launcher(processes, *options), __file__, scenario, str(out)],
-        env=surroundings(environment),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-    return ran.returncode, ran.stderr
+    command = [*launcher(processes, *options), __file__, scenario, str(out)]
+    return ended(start(command, environment, out / "said.txt"), out / "said.txt", timeout)
+
+
+def start(command, environment, said):
+    """Start a program that speaks into a file: of a pipe nobody sees the end while a child of it still hangs."""
+    with said.open("w") as file:
+        return subprocess.Popen(command, env=surroundings(environment), stderr=file)
+
+
+def ended(program, said, timeout=120):
+    """Wait for a program that was started; return what it returned and said."""
+    try:
+        program.wait(timeout)
+    finally:
+        program.terminate()  # torchrun then ends its processes, those that hang after half a minute
+        program.wait(60)
+    return program.returncode, said.read_text()
 
 
 def launcher(processes, *options):
@@ -339,24 +349,17 @@ def test_two_machines_reach_the_losses_of_one_process(two_machines, tmp_path):
             *("--rdzv-id", "course", "--rdzv-conf", f"is_host={1 - number}", "--local-addr", address),
         )
         machines.append(
-            subprocess.Popen(
+            start(
                 [
-                    "ip",
-                    "netns",
-                    "exec",
-                    name,
-                    *launcher(1, *options),
-                    __file__,
-                    "on two machines",
-                    str(tmp_path),
+                    *("ip", "netns", "exec", name),
+                    *(*launcher(1, *options), __file__, "on two machines", str(tmp_path)),
                 ],
-                env=surroundings({"GLOO_SOCKET_IFNAME": f"cable{number}"}),
-                stderr=subprocess.PIPE,
-                text=True,
+                {"GLOO_SOCKET_IFNAME": f"cable{number}"},
+                tmp_path / f"said.{number}.txt",
             )
         )
-    said = [machine.communicate(timeout=120)[1] for machine in machines]
-    assert [machine.returncode for machine in machines] == [0, 0], said
+    ends = [ended(machine, tmp_path / f"said.{number}.txt") for number, machine in enumerate(machines)]
+    assert [code for code, _ in ends] == [0, 0], ends
     history = a_run(a_model(), rows=7)
     for process in range(2):
         theirs = json.loads((tmp_path / f"two machines.{process}.json").read_text())
