@@ -24,37 +24,18 @@ from course_lib.decoding import greedy
 from course_lib.objectives import language_model_loss, next_token_labels
 from course_lib.rnn import Seq2Seq
 from course_lib.training import fit
-from course_lib.transformer import Transformer, TransformerConfig
+from course_lib.transformer import Transformer
+from course_lib.zoo import TRANSLATOR_RECIPE as RECIPE
+from course_lib.zoo import new_translator, train_translator, translation_batches
 
 Row = tuple[str, str, str]  # what, measured, target
 Batch = tuple[Tensor, Tensor]
 
-RECIPE: dict[str, Any] = {
-    "pairs": 80_000,
-    "n_tokens": 720,  # about 64 sentences
-    "steps": 2300,
-    "lr": 5e-3,
-    "weight_decay": 0.1,
-    "warmup": 50,
-    "precision": "fp32",
-}
-CONFIG = TransformerConfig(
-    src_vocab_size=len(italian.ENGLISH.tokens),
-    tgt_vocab_size=len(italian.ITALIAN.tokens),
-    d_model=64,
-    n_heads=1,
-    d_ff=256,
-    n_encoder_layers=2,
-    n_decoder_layers=1,
-    dropout=0.0,
-    norm_first=True,
-    max_len=64,
-    pad_id=italian.PAD,
-)
 ALIGNING_LAYER = "decoder.blocks.0.cross_attention"
+MAX_LEN = 64
 GRU_WIDTH = 128
 GRU_RATES = (1e-3, 3e-3, 1e-2)
-N_TEST, N_CHOICE = 2000, 300
+N_TEST, N_CHOICE, N_ALIGNED = 2000, 300, 1000
 
 
 @dataclass
@@ -69,11 +50,10 @@ class World:
 
 
 def draw_world(seed: int) -> World:
-    generator = torch.Generator().manual_seed(seed)
-    training = italian.sample_pairs(RECIPE["pairs"], generator=generator)
+    generator = torch.Generator().manual_seed(1000 + seed)
     for_choosing = italian.sample_pairs(N_CHOICE, split="held_out", n_clauses=3, generator=generator)
     return World(
-        italian.batches_of_like_length(training, RECIPE["n_tokens"]),
+        translation_batches(RECIPE | {"seed": seed}),
         italian.sample_pairs(N_TEST, split="held_out", generator=generator),
         italian.sample_pairs(N_TEST, split="compositional", generator=generator),
         italian.sample_pairs(N_TEST, split="held_out", n_clauses=3, generator=generator),
@@ -84,14 +64,10 @@ def draw_world(seed: int) -> World:
 def train_transformer(world: World, seed: int) -> tuple[Transformer, float]:
     """Return the model and the seconds its training took."""
     torch.manual_seed(seed)
-    model = Transformer(CONFIG)
-
-    def loss_of(model: Transformer, batch: Batch) -> Tensor:
-        src, tgt = batch
-        inputs, labels = next_token_labels(tgt, italian.PAD)
-        return language_model_loss(model(src, inputs), labels)
-
-    return model, _seconds_to_fit(model, world, loss_of, RECIPE["steps"], RECIPE["lr"], seed)
+    model = new_translator(RECIPE)
+    start = time.perf_counter()
+    train_translator(model, world.batches, RECIPE | {"seed": seed}, "translation", progress=False)
+    return model, time.perf_counter() - start
 
 
 def train_gru(world: World, seed: int, *, attention: bool, seconds: float) -> tuple[Seq2Seq, float, float]:
@@ -149,7 +125,7 @@ def _seconds_to_fit(
         lr=lr,
         warmup=min(RECIPE["warmup"], steps - 1),
         weight_decay=RECIPE["weight_decay"],
-        precision=RECIPE["precision"],
+        betas=RECIPE["betas"],
         seed=seed,
         progress=False,
     )
@@ -179,7 +155,7 @@ def by_transformer(model: Transformer) -> Callable[[Tensor], Tensor]:
             model.step,
             start,
             model.start(src),
-            max_len=CONFIG.max_len,
+            max_len=MAX_LEN,
             eos_id=italian.EOS,
             pad_id=italian.PAD,
         )
@@ -189,22 +165,33 @@ def by_transformer(model: Transformer) -> Callable[[Tensor], Tensor]:
 
 def _by_gru(model: Seq2Seq) -> Callable[[Tensor], Tensor]:
     return lambda src: model.eval().greedy(
-        src, src_pad_id=italian.PAD, bos_id=italian.SOS, eos_id=italian.EOS, max_len=CONFIG.max_len
+        src, src_pad_id=italian.PAD, bos_id=italian.SOS, eos_id=italian.EOS, max_len=MAX_LEN
     )
 
 
 @torch.no_grad()
-def transformer_alignment_error(model: Transformer, pairs: Sequence[Pair]) -> float:
-    """Where does the decoder look when it predicts a word? One layer, its heads averaged; `alignment_error`."""
+def weights_and_contributions(model: Transformer, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+    """Return how the decoder's only layer weighs each source word, its heads averaged, and what each word gives it.
+
+    A head may look at a word and take nothing: as where a pronoun was, to know that there is none to write. What word
+    s gives at place t is the length of Σ_h α_h(t, s) W_O^h v_h(s) (Kobayashi et al. 2020, section 3).
+
+    Returns:
+        (B, Tt − 1, Ts) each.
+    """
     src, tgt = italian.batch(pairs)
     weights = attention_weights(model, src, tgt[:, :-1])[ALIGNING_LAYER]  # (B, H, Tt − 1, Ts)
-    return italian.alignment_error(weights.mean(1), pairs)
+    attention = model.decoder.blocks[0].cross_attention
+    _, v = attention.keys_and_values(model.encode(src))  # (B, H, Ts, Dh)
+    w_o = attention.w_o.weight.unflatten(1, (attention.n_heads, -1))  # (D, H, Dh)
+    given = torch.einsum("bhts,bhse,dhe->btsd", weights, v, w_o)  # (B, Tt − 1, Ts, D)
+    return weights.mean(1), given.norm(dim=-1)
 
 
 @torch.no_grad()
-def gru_alignment_error(model: Seq2Seq, pairs: Sequence[Pair]) -> float:
+def gru_weights(model: Seq2Seq, pairs: Sequence[Pair]) -> Tensor:
     src, tgt = italian.batch(pairs)
-    return italian.alignment_error(model(src, tgt[:, :-1], italian.PAD)[1], pairs)
+    return model(src, tgt[:, :-1], italian.PAD)[1]
 
 
 def measure(seed: int, baselines: bool = True) -> list[Row]:
@@ -220,8 +207,12 @@ def measure(seed: int, baselines: bool = True) -> list[Row]:
         _percent(
             "translation: three clauses, held out", exact_match(translate, world.three_clauses), "reported"
         ),
-        _percent("translation: alignment error", transformer_alignment_error(model, world.held_out), "≤ 2"),
     ]
+    aligned = world.held_out[:N_ALIGNED]
+    weights, given = weights_and_contributions(model, aligned)
+    error = italian.alignment_error(given, aligned, agreement=True)
+    rows.append(_percent("translation: alignment error, by what each word gives", error, "≤ 2"))
+    rows += _alignment_rows("translation", weights, aligned)
     for attention in (False, True) if baselines else ():
         gru, lr, taken = train_gru(world, seed, attention=attention, seconds=seconds)
         name = f"GRU {'with' if attention else 'without'} attention"
@@ -236,10 +227,16 @@ def measure(seed: int, baselines: bool = True) -> list[Row]:
             _percent(f"{name}: held-out exact match", exact_match(_by_gru(gru), world.held_out), "reported"),
         ]
         if attention:
-            rows.append(
-                _percent(f"{name}: alignment error", gru_alignment_error(gru, world.held_out), "reported")
-            )
+            rows += _alignment_rows(name, gru_weights(gru, aligned), aligned)
     return rows
+
+
+def _alignment_rows(name: str, weights: Tensor, pairs: Sequence[Pair]) -> list[Row]:
+    either, links = (italian.alignment_error(weights, pairs, agreement=agreed) for agreed in (True, False))
+    return [
+        _percent(f"{name}: alignment error, by weights", either, "reported"),
+        _percent(f"{name}: by weights, a word that decides the form counted as wrong", links, "reported"),
+    ]
 
 
 def _percent(what: str, share: float, target: str, note: str = "") -> Row:

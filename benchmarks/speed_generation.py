@@ -25,7 +25,8 @@ from course_lib.transformer import Transformer, TransformerCache
 
 GPTS = {"GPT, d = 128, 2 layers": (128, 4, 2), "GPT, d = 256, 4 layers": (256, 8, 4)}  # D, H, layers
 VOCABULARY, PAD = 1000, 0
-N_PROMPT, N_NEW = 8, 256  # tokens
+N_PROMPT = 8  # tokens
+TEXTS = ((256, 1), (256, 16), (1000, 1))  # tokens written, batch
 N_SOURCE, N_TARGET = 24, 48
 BEAMS = 4
 BATCHES = (1, 16)
@@ -53,7 +54,7 @@ def gpt2(d_model: int, n_heads: int, n_layers: int) -> Any:
 
     config = GPT2Config(
         vocab_size=VOCABULARY,
-        n_positions=N_PROMPT + N_NEW,
+        n_positions=N_PROMPT + max(n_new for n_new, _ in TEXTS),
         n_embd=d_model,
         n_layer=n_layers,
         n_head=n_heads,
@@ -176,15 +177,15 @@ def compared(what: str, slow: str, actions: Mapping[str, Callable[[], Tensor]]) 
 def gpt_rows() -> list[Row]:
     """Compare how a GPT continues prompts."""
     rows = []
-    max_len = N_PROMPT + N_NEW
     for size, (d_model, n_heads, n_layers) in GPTS.items():
         torch.manual_seed(0)
         theirs = gpt2(d_model, n_heads, n_layers)
         ours = cast(GPT, from_hugging_face(theirs))
-        for n_batch in BATCHES:
+        for n_new, n_batch in TEXTS:
+            max_len = N_PROMPT + n_new
             prompt = torch.randint(1, VOCABULARY, (n_batch, N_PROMPT))
             told = {"attention_mask": torch.ones_like(prompt), "max_length": max_len, "do_sample": False}
-            what = f"{size}, {N_NEW} tokens, batch {n_batch}"
+            what = f"{size}, {n_new:,} tokens, batch {n_batch}"
             ways = {
                 OURS: partial(written_greedily, ours, prompt, max_len),
                 THEIRS: partial(theirs.generate, prompt, **told),

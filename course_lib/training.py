@@ -82,6 +82,7 @@ def fit(
     accumulate: int = 1,
     count_of: Callable[[Any], Any] | None = None,
     optimiser: Optimiser = "adamw",
+    betas: tuple[float, float] = (0.9, 0.999),
     weight_decay: float = 0.0,
     precision: Precision = "fp32",
     seed: int = 0,
@@ -118,6 +119,8 @@ def fit(
             not computed. A loss of k terms, each a mean over things of its own: both functions return k
             numbers, and the terms are added.
         optimiser: "adamw", or "muon" for the matrices of hidden layers and AdamW for all else (`optimisers_of`).
+        betas: AdamW's β₁ and β₂: how much of its means of the gradient and of its square each step keeps. Vaswani
+            et al. 2017, section 5.3, take 0.98 for the second, which learns faster where training is short.
         weight_decay: the optimiser's, for all parameters.
         precision: "fp32", or "bf16": the products inside `loss_of` are computed with 16-bit numbers
             (`torch.autocast`), which is up to four times as fast; the weights stay as they are. Where the
@@ -147,6 +150,7 @@ def fit(
         raise ValueError(f"fit: clip must be above 0, or None for no clipping, got {clip!r}")
     if not (isinstance(weight_decay, SupportsFloat) and 0 <= weight_decay < math.inf):
         raise ValueError(f"fit: weight_decay must be a number, at least 0, got {weight_decay!r}")
+    _check_betas(betas)
     if not (isinstance(seed, SupportsIndex) and -(2**63) <= seed < 2**64):  # what torch takes
         raise ValueError(f"fit: seed must be a whole number of 64 bits, got {seed!r}")
     if precision not in ("fp32", "bf16"):
@@ -174,11 +178,12 @@ def fit(
         "accumulate": int(accumulate),
         "counted": count_of is not None,
         "optimiser": optimiser,
+        "betas": [float(beta) for beta in betas],
         "weight_decay": float(weight_decay),
         "precision": precision,  # the one that is used: a file goes on as it began, or not at all
         "seed": int(seed),
     }
-    optimisers = optimisers_of(model, optimiser, lr=lr, weight_decay=weight_decay)
+    optimisers = optimisers_of(model, optimiser, lr=lr, betas=betas, weight_decay=weight_decay)
     run = Run(model, optimisers, torch.Generator().manual_seed(int(seed)), History(), recipe, device)
     _check_processes(run, count_of, validate is not None, validate_every, path is not None, checkpoint_every)
     if path is not None:
@@ -354,7 +359,12 @@ def _update(run: Run, rate: float, clip: float | None, step: int) -> float:
 
 
 def optimisers_of(
-    model: nn.Module, name: Optimiser, *, lr: float, weight_decay: float
+    model: nn.Module,
+    name: Optimiser,
+    *,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    weight_decay: float,
 ) -> list[torch.optim.Optimizer]:
     """Return what moves a model's weights: AdamW for all of them, or Muon for the hidden matrices and AdamW else.
 
@@ -367,7 +377,7 @@ def optimisers_of(
         ValueError: another name, no matrix for Muon, or a PyTorch without it.
     """
     if name == "adamw":
-        return [torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)]
+        return [torch.optim.AdamW(model.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)]
     if name != "muon":
         raise ValueError(f"fit: optimiser must be 'adamw' or 'muon', got {name!r}")
     if not hasattr(torch.optim, "Muon"):
@@ -379,7 +389,7 @@ def optimisers_of(
     hidden = [parameter for parameter in model.parameters() if parameter in maps]  # in the model's order
     rest = [parameter for parameter in model.parameters() if parameter not in maps]
     muon = torch.optim.Muon(hidden, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-    return [muon] + ([torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay)] if rest else [])
+    return [muon] + ([torch.optim.AdamW(rest, lr=lr, betas=betas, weight_decay=weight_decay)] if rest else [])
 
 
 # --- several processes -------------------------------------------------------------------------------------
@@ -628,6 +638,12 @@ def _check_schedule(who: str, *, steps: int, lr: float, warmup: int, decay: str)
         raise ValueError(f"{who}: warmup must lie between 0 and steps − 1 = {steps - 1}, got {warmup!r}")
     if decay not in ("linear", "cosine", "none"):
         raise ValueError(f"{who}: decay must be 'linear', 'cosine' or 'none', got {decay!r}")
+
+
+def _check_betas(betas: tuple[float, float]) -> None:
+    two = isinstance(betas, (tuple, list)) and len(betas) == 2
+    if not (two and all(isinstance(beta, SupportsFloat) and 0 <= beta < 1 for beta in betas)):
+        raise ValueError(f"fit: betas must be two numbers from 0 to below 1, got {betas!r}")
 
 
 def _check_whole(who: str, least: int, **numbers: int) -> None:

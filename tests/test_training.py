@@ -103,6 +103,18 @@ def test_one_step_is_adamw_with_the_clipped_mean_gradient():
     torch.testing.assert_close(weights_of(ours), weights_of(theirs), rtol=1e-5, atol=1e-7)
 
 
+def test_several_steps_are_adamw_with_the_betas_that_were_given():
+    ours, theirs = a_model(), a_model()
+    run(ours, steps=3, lr=0.01, decay="none", warmup=0, clip=None, betas=(0.5, 0.7), seed=4)
+    optimiser = torch.optim.AdamW(theirs.parameters(), lr=0.01, betas=(0.5, 0.7), weight_decay=0.0)
+    generator = torch.Generator().manual_seed(4)
+    for _ in range(3):
+        optimiser.zero_grad()
+        loss_of(theirs, draw_batch(generator)).backward()
+        optimiser.step()
+    torch.testing.assert_close(weights_of(ours), weights_of(theirs), rtol=1e-5, atol=1e-7)
+
+
 def test_the_gradient_norm_that_is_written_down_is_the_one_before_clipping():
     model = a_model()
     loss_of(model, draw_batch(torch.Generator().manual_seed(0))).backward()
@@ -574,6 +586,7 @@ def test_a_checkpoint_of_another_recipe_is_refused_by_name(tmp_path):
         {"weight_decay": 0.1},
         {"seed": 1},
         {"optimiser": "muon"},
+        {"betas": (0.9, 0.98)},
     ],
     ids=str,
 )
@@ -697,6 +710,9 @@ def test_two_names_for_one_weight_are_kept(tmp_path):
         ({"weight_decay": -0.1}, "weight_decay must be a number, at least 0, got -0.1"),
         ({"weight_decay": math.inf}, "weight_decay .* got inf"),
         ({"weight_decay": None}, "weight_decay .* got None"),
+        ({"betas": (0.9, 1.0)}, r"betas must be two numbers from 0 to below 1, got \(0.9, 1.0\)"),
+        ({"betas": 0.9}, "betas must be two numbers .* got 0.9"),
+        ({"betas": (0.9, "much")}, "betas .* got .*much"),
         ({"seed": 1.5}, "seed must be a whole number of 64 bits, got 1.5"),
         ({"seed": 2**64}, "seed .* got 18446744073709551616"),
         ({"validate_every": -1}, "validate_every must be a whole number, at least 0, got -1"),

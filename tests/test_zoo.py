@@ -13,7 +13,8 @@ from filelock import FileLock
 from torch import nn
 
 from course_lib import zoo
-from course_lib.data import senses
+from course_lib.data import italian, senses
+from course_lib.objectives import language_model_loss, next_token_labels
 from course_lib.training import save_atomically
 
 
@@ -385,3 +386,29 @@ def test_a_model_of_the_small_world_is_trained_by_its_recipe_and_kept(home, monk
     assert file.stat().st_mtime_ns == written
     for one, other in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_the_translator_is_trained_by_its_recipe_and_kept(home, monkeypatch):
+    monkeypatch.setattr(
+        zoo, "TRANSLATOR_RECIPE", zoo.TRANSLATOR_RECIPE | {"pairs": 600, "steps": 60, "warmup": 10}
+    )
+    model = zoo.translator(progress=False)
+    src, tgt = italian.batch(italian.sample_pairs(50, generator=torch.Generator().manual_seed(3)))
+    inputs, labels = next_token_labels(tgt, italian.PAD)
+    untrained = zoo.new_translator(zoo.TRANSLATOR_RECIPE)
+    assert (
+        language_model_loss(model(src, inputs), labels)
+        < language_model_loss(untrained(src, inputs), labels) - 2
+    )
+    assert not model.training
+    monkeypatch.setattr(zoo, "train_translator", None)  # the second call trains nothing
+    again = zoo.translator(progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values()))
+    assert len(list(home.glob("translator-*.safetensors"))) == 1
+
+
+def test_a_translator_reads_three_clauses_three_times_as_often_as_one():
+    pairs = zoo.translation_pairs(zoo.TRANSLATOR_RECIPE | {"pairs": 600})
+    conjunctions = {*italian.CONJUNCTIONS, *italian.PRESENT_CONJUNCTIONS}
+    joined = [sum(word in conjunctions for word in pair.src) for pair in pairs]
+    assert [joined.count(n) for n in range(3)] == [100, 200, 300]

@@ -17,7 +17,8 @@ An English sentence has one translation here. What English leaves open is settle
 the verb and the pronoun; both parts of a compound past to the English verb; "non" to "do not" or "never", "mai"
 to "never"; "nel" to "in the"; both words of "ogni giorno" to both of "every day"; the article before a possessive to
 the possessive ("il mio" to "my"). Apart from these links stands *agreement*: an article, adjective, verb or
-participle takes its form from a noun, name or pronoun.
+participle takes its form from a noun, name or pronoun, a verb its person or tense from "does" or "did", and "lo", "la",
+"gli" and "l'" theirs from the verb.
 
 **Splits, by clause.** A clause with a *new combination* (below) is kept out of training; of the others a checksum
 of the Italian words keeps one of eight out.
@@ -490,7 +491,7 @@ def _write_phrase(draft: _Draft, phrase: Phrase, places: list[int], to: list[int
     """Write a name or a noun with what belongs to it; `to`: the place of an English "to" before it."""
     if not phrase.noun:
         if to:
-            draft.write("ad" if phrase.name.startswith("A") else "a", to)
+            draft.write("ad" if phrase.name.startswith("A") else "a", to, places)
         draft.write(phrase.name, places)
         return
     determiner, number, gender = phrase.determiner, phrase.plural, phrase.gender
@@ -584,7 +585,7 @@ def _write_verb(draft: _Draft, clause: Clause, at: dict[str, list[int]]) -> None
     # A dropped pronoun lives on in the verb; a subject that is named does not.
     finite_at = (at["subject"] if isinstance(clause.subject, Pronoun) else []) + at["verb"]
     participle = ""
-    agrees_at: list[int] = []
+    agrees_at = list(at["do"])  # "did not see" → "ho visto": the tense stands in "did"
     if verb is None:
         finite = (WAS if clause.past else IS)[1][person]
     elif not clause.past:
@@ -595,20 +596,24 @@ def _write_verb(draft: _Draft, clause: Clause, at: dict[str, list[int]]) -> None
         participle = verb.participle
         if clause.kind == "motion":
             participle = participle[:-1] + _agreeing(ENDINGS, clause.subject)
-            agrees_at = at["subject"][-1:]
+            agrees_at += at["subject"][-1:]
         elif isinstance(clause.object, Pronoun) and clause.object.person in (2, 5):  # of "ti", who knows?
             participle = participle[:-1] + _agreeing(ENDINGS, clause.object)
-            agrees_at = at["object"]
+            agrees_at += at["object"]
 
     if clause.negation:
         draft.write("non", at["negation"])
+    # "him" is "lo", "gli" or "l'": the verb says whether it is seen or given something, and how the next word begins.
     if isinstance(clause.object, Pronoun):
         clitic = clause.object.clitic
         elided = clitic in ("lo", "la") and _begins(finite) == "vowel"
-        draft.write("l'" if elided else clitic, at["object"])
+        draft.write(
+            "l'" if elided else clitic, at["object"], at["do"] + at["verb"] if clitic in ("lo", "la") else []
+        )
     elif isinstance(clause.recipient, Pronoun):
-        draft.write(clause.recipient.dative, at["recipient"])
-    draft.write(finite, finite_at, at["subject"][-1:])
+        of_two = clause.recipient.dative != clause.recipient.clitic
+        draft.write(clause.recipient.dative, at["recipient"], at["verb"] if of_two else [])
+    draft.write(finite, finite_at, at["do"] + at["subject"][-1:])
     if clause.negation == "never":
         draft.write("mai", at["negation"])
     if clause.adverb:
