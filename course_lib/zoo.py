@@ -333,8 +333,9 @@ BERT_RECIPE: dict[str, Any] = {
     "documents": 40_000,
     "share": 0.3,  # of the tokens, to be guessed: twice BERT's, so that each step asks more
     "batch": 48,
-    "steps": 3200,
+    "steps": 2600,
     "lr": 2e-3,
+    "betas": (0.9, 0.98),
     "warmup": 100,
     "precision": "bf16",
     "seed": 0,
