@@ -330,12 +330,15 @@ def test_training_does_not_become_quadratic():
     words = ["".join(draw.choices("abcdefghijklmnop", k=8)) for _ in range(8000)]
 
     def seconds(n_words: int, n_merges: int) -> float:
-        start = time.process_time()
-        BPETokenizer.train([" ".join(words[:n_words])], vocab_size=19 + n_merges)
-        return time.process_time() - start
+        """The least of three: a busy machine, or the sweeping of what other tests left, slows one or another."""
+        taken = []
+        for _ in range(3):
+            start = time.process_time()
+            BPETokenizer.train([" ".join(words[:n_words])], vocab_size=19 + n_merges)
+            taken.append(time.process_time() - start)
+        return min(taken)
 
-    small = min(seconds(800, 200) for _ in range(3))
-    assert seconds(8000, 2000) < 40 * small
+    assert seconds(8000, 2000) < 60 * seconds(800, 200)  # 16 on a quiet machine
 
 
 def test_a_very_long_piece_is_cut_in_reasonable_time():
