@@ -120,7 +120,7 @@ def fit(
             numbers, and the terms are added.
         optimiser: "adamw", or "muon" for the matrices of hidden layers and AdamW for all else (`optimisers_of`).
         betas: AdamW's β₁ and β₂: how much of its means of the gradient and of its square each step keeps. Vaswani
-            et al. 2017, section 5.3, take 0.98 for the second, which learns faster where training is short.
+            et al. 2017, section 5.3, take 0.98 for the second.
         weight_decay: the optimiser's, for all parameters.
         precision: "fp32", or "bf16": the products inside `loss_of` are computed with 16-bit numbers
             (`torch.autocast`), which is up to four times as fast; the weights stay as they are. Where the
