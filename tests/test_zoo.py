@@ -6,6 +6,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -405,6 +406,19 @@ def test_the_translator_is_trained_by_its_recipe_and_kept(home, monkeypatch):
     again = zoo.translator(progress=False)
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values()))
     assert len(list(home.glob("translator-*.safetensors"))) == 1
+
+
+def test_a_translator_of_another_grammar_is_trained_anew(home, monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        zoo, "TRANSLATOR_RECIPE", zoo.TRANSLATOR_RECIPE | {"pairs": 60, "steps": 2, "warmup": 1}
+    )
+    zoo.translator(progress=False)
+    changed = tmp_path / "italian.py"
+    text = Path(italian.__file__).read_text(encoding="utf-8")
+    changed.write_text(text.replace("capiamo", "capimo"), encoding="utf-8")
+    monkeypatch.setattr(italian, "__file__", str(changed))
+    zoo.translator(progress=False)
+    assert len(list(home.glob("translator-*.safetensors"))) == 2
 
 
 def test_a_translator_reads_three_clauses_three_times_as_often_as_one():

@@ -18,7 +18,7 @@ the verb and the pronoun; both parts of a compound past to the English verb; "no
 to "never"; "nel" to "in the"; both words of "ogni giorno" to both of "every day"; the article before a possessive to
 the possessive ("il mio" to "my"). Apart from these links stands *agreement*: an article, adjective, verb or
 participle takes its form from a noun, name or pronoun, a verb its person or tense from "does" or "did", and "lo", "la",
-"gli" and "l'" theirs from the verb.
+"gli", "le" and "l'" theirs from the verb.
 
 **Splits, by clause.** A clause with a *new combination* (below) is kept out of training; of the others a checksum
 of the Italian words keeps one of eight out.
@@ -606,10 +606,9 @@ def _write_verb(draft: _Draft, clause: Clause, at: dict[str, list[int]]) -> None
     # "him" is "lo", "gli" or "l'": the verb says whether it is seen or given something, and how the next word begins.
     if isinstance(clause.object, Pronoun):
         clitic = clause.object.clitic
-        elided = clitic in ("lo", "la") and _begins(finite) == "vowel"
-        draft.write(
-            "l'" if elided else clitic, at["object"], at["do"] + at["verb"] if clitic in ("lo", "la") else []
-        )
+        may_elide = clitic in ("lo", "la")
+        elided = may_elide and _begins(finite) == "vowel"
+        draft.write("l'" if elided else clitic, at["object"], at["do"] + at["verb"] if may_elide else [])
     elif isinstance(clause.recipient, Pronoun):
         of_two = clause.recipient.dative != clause.recipient.clitic
         draft.write(clause.recipient.dative, at["recipient"], at["verb"] if of_two else [])
