@@ -32,7 +32,6 @@ Row = tuple[str, str, str]  # what, measured, target
 Batch = tuple[Tensor, Tensor]
 
 ALIGNING_LAYER = "decoder.blocks.0.cross_attention"
-MAX_LEN = 64
 GRU_WIDTH = 128
 GRU_RATES = (1e-3, 3e-3, 1e-2)
 N_TEST, N_CHOICE, N_ALIGNED = 2000, 300, 1000
@@ -155,7 +154,7 @@ def by_transformer(model: Transformer) -> Callable[[Tensor], Tensor]:
             model.step,
             start,
             model.start(src),
-            max_len=MAX_LEN,
+            max_len=RECIPE["max_len"],
             eos_id=italian.EOS,
             pad_id=italian.PAD,
         )
@@ -165,7 +164,7 @@ def by_transformer(model: Transformer) -> Callable[[Tensor], Tensor]:
 
 def _by_gru(model: Seq2Seq) -> Callable[[Tensor], Tensor]:
     return lambda src: model.eval().greedy(
-        src, src_pad_id=italian.PAD, bos_id=italian.SOS, eos_id=italian.EOS, max_len=MAX_LEN
+        src, src_pad_id=italian.PAD, bos_id=italian.SOS, eos_id=italian.EOS, max_len=RECIPE["max_len"]
     )
 
 

@@ -170,6 +170,7 @@ TRANSLATOR_RECIPE: dict[str, Any] = {
     "d_ff": 256,
     "n_encoder_layers": 1,
     "n_decoder_layers": 1,
+    "max_len": 64,
     "pairs": 80_000,
     "n_tokens": 720,  # a step: about 60 sentences
     "steps": 2000,
@@ -195,14 +196,13 @@ def translator(progress: bool = True) -> Transformer:
 
 def new_translator(recipe: dict[str, Any]) -> Transformer:
     """Return an untrained Transformer of a recipe's sizes."""
-    names = ("d_model", "n_heads", "d_ff", "n_encoder_layers", "n_decoder_layers")
+    names = ("d_model", "n_heads", "d_ff", "n_encoder_layers", "n_decoder_layers", "max_len")
     return Transformer(
         TransformerConfig(
             src_vocab_size=len(italian.ENGLISH.tokens),
             tgt_vocab_size=len(italian.ITALIAN.tokens),
             dropout=0.0,
             norm_first=True,
-            max_len=64,
             pad_id=italian.PAD,
             **{name: recipe[name] for name in names},
         )
